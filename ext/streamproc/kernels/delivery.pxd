@@ -1,0 +1,12 @@
+"""C-level shape of a delivery: one message on its way to one target."""
+
+
+cdef class Delivery:
+    cdef readonly object target     # index of the target within its connection (int)
+    cdef readonly str key           # ordering key: same key, same lane
+    cdef readonly str address       # resolved address
+    cdef readonly dict headers      # str -> str, external headers; shared, never changed
+    cdef readonly bytes payload
+    cdef readonly Py_ssize_t size   # bytes it counts for in windows
+    cdef public object owner        # who is told of its receipt; opaque to connectors
+    cdef public int attempts        # writes so far

@@ -1,0 +1,9 @@
+"""Moves IoT messages between brokers and HTTP endpoints, in order and without loss.
+
+Read in this order: ``worker/flow.py`` (the data path), ``connectors/base.py`` (what a
+connector is), ``lang/`` (what users write), ``master/supervisor.py`` (who lives and dies).
+"""
+
+from streamproc.version import VERSION as __version__
+
+__all__ = ["__version__"]

@@ -1,0 +1,170 @@
+"""The service YAML: the one declaration of each option, from which all else follows.
+
+Validation, defaults, ``configs/schema.json`` and ``docs/reference/configuration.md`` are
+read from here. Units are in the names.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Annotated, Any, Literal
+
+from msgspec import Meta, field
+
+from streamproc.config.connection import Connection
+from streamproc.config.section import Section
+
+MIB = 1 << 20
+
+
+class Listener(Section, frozen=True, kw_only=True):
+    """An address to listen on."""
+
+    host: Annotated[str, Meta(description="Address of the interface.")] = "127.0.0.1"
+    port: Annotated[
+        int, Meta(description="TCP port; 0 takes a free one and logs it.", ge=0, le=65535)
+    ] = 9095
+
+
+class Limits(Section, frozen=True, kw_only=True):
+    """Bounds. Full means that sources stop reading; nothing is dropped."""
+
+    max_message_bytes: Annotated[
+        int, Meta(description="Largest payload of one message.", ge=1024)
+    ] = MIB
+    max_header_bytes: Annotated[
+        int, Meta(description="Largest sum of the header names and values of a signal.", ge=256)
+    ] = 5 * 1024
+    max_subjects: Annotated[
+        int, Meta(description="Most authorisation subjects of a signal.", ge=1)
+    ] = 100
+    source_window_messages: Annotated[
+        int, Meta(description="Unsettled messages per consumer of a source.", ge=1)
+    ] = 4096
+    source_window_bytes: Annotated[
+        int, Meta(description="Bytes of unsettled messages per consumer of a source.", ge=1024)
+    ] = 32 * MIB
+    target_window_messages: Annotated[
+        int,
+        Meta(description="Deliveries waiting or in flight per client, per sending worker.", ge=1),
+    ] = 4096
+    target_window_bytes: Annotated[int, Meta(description="Their bytes.", ge=1024)] = 32 * MIB
+    parked_bytes: Annotated[
+        int, Meta(description="Size of the parked-message file of a worker.", ge=4096)
+    ] = 256 * MIB
+    sources_per_connection: Annotated[int, Meta(description="Most sources.", ge=1)] = 4
+    targets_per_connection: Annotated[int, Meta(description="Most targets.", ge=1)] = 4
+
+
+class Retry(Section, frozen=True, kw_only=True):
+    """How a delivery is tried again. A retry holds its lane and no other."""
+
+    first_delay_s: Annotated[float, Meta(description="Longest first wait.", gt=0)] = 0.2
+    max_delay_s: Annotated[float, Meta(description="Longest wait.", gt=0)] = 30.0
+    max_attempts: Annotated[
+        int | None, Meta(description="Writes before a delivery is parked; null: no limit.", ge=1)
+    ] = None
+    max_age_s: Annotated[
+        float | None, Meta(description="Age at which it is parked; null: no limit.", gt=0)
+    ] = None
+
+
+class Supervision(Section, frozen=True, kw_only=True):
+    """When a worker is restarted, and when the service gives up."""
+
+    heartbeat_s: Annotated[float, Meta(description="Time between heartbeats.", gt=0)] = 1.0
+    silence_s: Annotated[
+        float, Meta(description="A worker silent for longer is stopped and started anew.", gt=0)
+    ] = 15.0
+    start_s: Annotated[float, Meta(description="Time a worker has to become ready.", gt=0)] = 60.0
+    first_backoff_s: Annotated[
+        float, Meta(description="Wait before the second restart in a row.", ge=0)
+    ] = 0.5
+    max_backoff_s: Annotated[float, Meta(description="Longest such wait.", gt=0)] = 30.0
+    healthy_after_s: Annotated[
+        float, Meta(description="A worker that lived this long starts with a clean record.", gt=0)
+    ] = 30.0
+    crash_limit: Annotated[
+        int,
+        Meta(description="Crashes in a row of one worker after which the service ends.", ge=1),
+    ] = 20
+    drain_s: Annotated[
+        float, Meta(description="Time to drain on SIGTERM or before a client moves.", gt=0)
+    ] = 30.0
+
+
+class Twin(Section, frozen=True, kw_only=True):
+    """What becomes of twin commands."""
+
+    mode: Annotated[
+        Literal["stateless"],
+        Meta(description="stateless: a command becomes its event, nothing is stored."),
+    ] = "stateless"
+
+
+class NamespacePolicy(Section, frozen=True, kw_only=True):
+    """Which policy governs the things of a namespace."""
+
+    namespace: Annotated[
+        str,
+        Meta(
+            description="A namespace, a prefix ending in `.*`, or `*` for all others.",
+            examples=["org.acme", "org.acme.*", "*"],
+        ),
+    ]
+    policy: Annotated[str, Meta(description="Id of a policy in `policies`.")]
+
+
+class Log(Section, frozen=True, kw_only=True):
+    """Log output, on standard error."""
+
+    level: Annotated[
+        Literal["debug", "info", "warning", "error"], Meta(description="Least severe shown.")
+    ] = "info"
+    format: Annotated[
+        Literal["auto", "json", "pretty"],
+        Meta(description="auto: pretty on a terminal, JSON elsewhere."),
+    ] = "auto"
+    per_event_per_minute: Annotated[
+        int, Meta(description="Lines of one event and connection before they are summed.", ge=1)
+    ] = 60
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0))
+
+
+class Service(Section, frozen=True, kw_only=True):
+    """A whole service."""
+
+    workers: Annotated[
+        int, Meta(description="Worker processes. Default: one per core.", ge=1, le=256)
+    ] = field(default_factory=_cores)
+    data_dir: Annotated[
+        str, Meta(description="Where parked messages are kept. Relative to the file.")
+    ] = "data"
+    management: Annotated[
+        Listener, Meta(description="Where /metrics, /status, /live and /ready answer.")
+    ] = Listener()
+    limits: Annotated[Limits, Meta(description="Bounds.")] = Limits()
+    retry: Annotated[Retry, Meta(description="How deliveries are tried again.")] = Retry()
+    supervision: Annotated[Supervision, Meta(description="How workers are watched.")] = (
+        Supervision()
+    )
+    twin: Annotated[Twin, Meta(description="What becomes of twin commands.")] = Twin()
+    log: Annotated[Log, Meta(description="Log output.")] = Log()
+    policies: Annotated[
+        dict[str, dict[str, Any]],
+        Meta(description="Ditto policies by id: entries, subjects, resources."),
+    ] = {}
+    namespaces: Annotated[
+        list[NamespacePolicy],
+        Meta(description="Which policy governs which things. None: no access."),
+    ] = []
+    connections: Annotated[
+        list[Connection], Meta(description="Connections, in Ditto's JSON model.")
+    ] = []
+    connections_dir: Annotated[
+        str | None,
+        Meta(description="Folder of more connections, one a file (.json, .yaml, .yml)."),
+    ] = None

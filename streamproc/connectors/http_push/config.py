@@ -1,0 +1,25 @@
+"""Options of HTTP push connections. Imports nothing but msgspec."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from msgspec import Meta
+
+from streamproc.config.section import Section
+
+
+class HttpPushOptions(Section, frozen=True, kw_only=True):
+    """`specificConfig` of an HTTP push connection (spec: Ditto 10.1)."""
+
+    parallelism: Annotated[
+        int,
+        Meta(description="TCP connections per client, so requests at once.", ge=1, le=10_000),
+    ] = 1
+    idle_timeout: Annotated[
+        str,
+        Meta(description="Deadline of one request, as a duration up to 60s.", examples=["60s"]),
+    ] = "60s"
+    omit_request_body: Annotated[
+        str | list[str], Meta(description="Methods sent without a body.")
+    ] = "GET,DELETE"

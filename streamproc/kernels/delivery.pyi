@@ -1,0 +1,27 @@
+from typing import Any, final
+
+@final
+class Delivery:
+    @property
+    def target(self) -> int: ...
+    @property
+    def key(self) -> str: ...
+    @property
+    def address(self) -> str: ...
+    @property
+    def headers(self) -> dict[str, str]: ...
+    @property
+    def payload(self) -> bytes: ...
+    @property
+    def size(self) -> int: ...
+    owner: Any
+    attempts: int
+    def __new__(
+        cls,
+        target: int,
+        key: str,
+        address: str,
+        headers: dict[str, str],
+        payload: bytes,
+        owner: Any = None,
+    ) -> Delivery: ...

@@ -1,0 +1,1 @@
+"""Real brokers for tests: each a context manager on free ports in its own directory."""
