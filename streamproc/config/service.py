@@ -62,10 +62,12 @@ class Retry(Section, frozen=True, kw_only=True):
     first_delay_s: Annotated[float, Meta(description="Longest first wait.", gt=0)] = 0.2
     max_delay_s: Annotated[float, Meta(description="Longest wait.", gt=0)] = 30.0
     max_attempts: Annotated[
-        int | None, Meta(description="Writes before a delivery is parked; null: no limit.", ge=1)
+        Annotated[int, Meta(ge=1)] | None,
+        Meta(description="Writes before a delivery is parked; null: no limit."),
     ] = None
     max_age_s: Annotated[
-        float | None, Meta(description="Age at which it is parked; null: no limit.", gt=0)
+        Annotated[float, Meta(gt=0)] | None,
+        Meta(description="Age at which it is parked; null: no limit."),
     ] = None
 
 

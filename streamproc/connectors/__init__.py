@@ -25,7 +25,7 @@ from streamproc.connectors.memory.config import MemoryOptions
 class Row:
     """One connector."""
 
-    type: str  # connectionType
+    name: str  # connectionType
     title: str
     options: type[Section]
     source: str  # "module:Class", or "" without sources
@@ -49,7 +49,7 @@ def _load(place: str) -> object:
 
 _AT = "streamproc.connectors."
 CONNECTORS: dict[str, Row] = {
-    row.type: row
+    row.name: row
     for row in (
         Row(
             "generator",
