@@ -1,0 +1,84 @@
+"""A TCP link that can be cut: stands between a connector and what it talks to."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+
+
+class Proxy:
+    """Passes bytes between ``port`` on 127.0.0.1 and *upstream*; ``cut`` breaks and refuses.
+
+    The port is fixed once ``start`` returned, through cuts and mends, and belongs to nobody
+    else in between: it is the port of an outgoing connection's range only while it is bound.
+    """
+
+    def __init__(self, upstream_host: str, upstream_port: int) -> None:
+        self._upstream = (upstream_host, upstream_port)
+        self._server: asyncio.Server | None = None
+        self._writers: set[asyncio.StreamWriter] = set()
+        self._frozen = asyncio.Event()
+        self._frozen.set()
+        self.port = 0
+        self.accepted = 0  # connections so far
+
+    async def start(self) -> None:
+        """Listen; the first time on a free port."""
+        self._server = await asyncio.start_server(
+            self._serve, "127.0.0.1", self.port, reuse_address=True
+        )
+        self.port = self._server.sockets[0].getsockname()[1]
+
+    async def cut(self) -> None:
+        """Reset what is connected and refuse what comes."""
+        if self._server is not None:
+            self._server.close()
+            self._server = None
+        self.reset()
+
+    def reset(self) -> None:
+        """Reset what is connected; new connections are welcome."""
+        for writer in list(self._writers):
+            writer.transport.abort()
+        self._writers.clear()
+
+    async def mend(self) -> None:
+        """Accept again, on the same port."""
+        if self._server is None:
+            await self.start()
+
+    def freeze(self) -> None:
+        """Hold all connections and pass nothing on, until ``thaw``."""
+        self._frozen.clear()
+
+    def thaw(self) -> None:
+        self._frozen.set()
+
+    async def close(self) -> None:
+        self.thaw()
+        await self.cut()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.accepted += 1
+        self._writers.add(writer)
+        try:
+            far_reader, far_writer = await asyncio.open_connection(*self._upstream)
+        except OSError:
+            writer.transport.abort()
+            return
+        self._writers.add(far_writer)
+        try:
+            await asyncio.gather(self._pump(reader, far_writer), self._pump(far_reader, writer))
+        finally:
+            for end in (writer, far_writer):
+                self._writers.discard(end)
+                end.transport.abort()
+
+    async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(OSError, asyncio.IncompleteReadError):
+            while data := await reader.read(1 << 16):
+                await self._frozen.wait()
+                writer.write(data)
+                await writer.drain()
+            if writer.can_write_eof():
+                writer.write_eof()
