@@ -16,6 +16,7 @@ class Delivery:
     def size(self) -> int: ...
     owner: Any
     attempts: int
+    born: float
     def __new__(
         cls,
         target: int,

@@ -4,9 +4,14 @@
 cdef class Delivery:
     cdef readonly object target     # index of the target within its connection (int)
     cdef readonly str key           # ordering key: same key, same lane
-    cdef readonly str address       # resolved address
+    cdef readonly str address       # resolved
     cdef readonly dict headers      # str -> str, external headers; shared, never changed
     cdef readonly bytes payload
     cdef readonly Py_ssize_t size   # bytes it counts for in windows
     cdef public object owner        # who is told of its receipt; opaque to connectors
     cdef public int attempts        # writes so far
+    cdef public double born         # when the lanes took it, seconds of a monotonic clock
+    # Set by the lanes that hold it; None and NULL elsewhere.
+    cdef object lane
+    cdef Delivery next
+    cdef unsigned long long place   # order of arrival in the lanes

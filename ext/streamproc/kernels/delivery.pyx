@@ -7,7 +7,6 @@ cdef enum:
     OVERHEAD_BYTES = 512
 
 
-
 @cython.final
 @cython.freelist(4096)
 cdef class Delivery:
@@ -28,7 +27,11 @@ cdef class Delivery:
         self.payload = payload
         self.owner = owner
         self.attempts = 0
+        self.born = 0.0
         self.size = len(payload) + OVERHEAD_BYTES
+        self.lane = None
+        self.next = None
+        self.place = 0
 
     def __repr__(self):
         return f"Delivery({self.target}, {self.key!r}, {self.address!r}, {len(self.payload)} B)"
