@@ -50,35 +50,49 @@ DEFAULTS: Mapping[str, Any] = {
 
 
 class Kafka(Broker, KafkaClient):
-    """``bootstrap`` is what clients connect to. *properties* override server.properties."""
+    """``bootstrap`` is what clients connect to. *properties* override server.properties.
+
+    With *proxied* there is a second listener, ``proxied_port``, whose clients are told to
+    connect to that port: the one where a proxy listens.
+    """
 
     name = "kafka"
     mock = False
 
     def __init__(
-        self, properties: Mapping[str, Any] | None = None, jvm: Sequence[str] = JVM
+        self,
+        properties: Mapping[str, Any] | None = None,
+        *,
+        proxied: int = 0,
+        jvm: Sequence[str] = JVM,
     ) -> None:
         super().__init__()
         self.port = self._port()
         self.bootstrap = f"{HOST}:{self.port}"
+        self.proxied_port = self._port()
         self._controller = self._port()
         self._jvm = jvm
-        self._properties = self._settings() | dict(properties or {})
+        self._properties = self._settings(proxied) | dict(properties or {})
 
     @staticmethod
     def missing() -> str:
         return jars.missing()
 
-    def _settings(self) -> dict[str, Any]:
+    def _settings(self, proxied: int) -> dict[str, Any]:
+        listeners = {"PLAINTEXT": self.port, "PROXIED": self.proxied_port}
+        advertised = {"PLAINTEXT": self.port, "PROXIED": proxied or self.proxied_port}
+        controller = {"CONTROLLER": self._controller}
         return {
             **DEFAULTS,
             "process.roles": "broker,controller",
             "node.id": 1,
             "controller.quorum.voters": f"1@{HOST}:{self._controller}",
             "controller.listener.names": "CONTROLLER",
-            "listeners": f"PLAINTEXT://{self.bootstrap},CONTROLLER://{HOST}:{self._controller}",
-            "advertised.listeners": f"PLAINTEXT://{self.bootstrap}",
-            "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT",
+            "listeners": _listed(listeners | controller),
+            "advertised.listeners": _listed(advertised),
+            "listener.security.protocol.map": ",".join(
+                f"{name}:PLAINTEXT" for name in listeners | controller
+            ),
             "log.dirs": self.directory / "data",
         }
 
@@ -110,3 +124,7 @@ class Kafka(Broker, KafkaClient):
             return bool(AdminClient(quiet(self.bootstrap)).list_topics(timeout=5).brokers)
         except KafkaException:
             return False
+
+
+def _listed(listeners: Mapping[str, int]) -> str:
+    return ",".join(f"{name}://{HOST}:{port}" for name, port in listeners.items())
