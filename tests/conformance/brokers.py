@@ -8,9 +8,8 @@ promises then runs against it; none can be switched off but by taking the promis
 from __future__ import annotations
 
 import importlib
-from abc import ABC, abstractmethod
-from collections.abc import Sequence
-from typing import ClassVar, NamedTuple, cast
+from collections.abc import Callable, Sequence
+from typing import Any, ClassVar, NamedTuple, cast
 
 from streamproc.connectors.base import Receipts, SourceSpec, TargetSpec
 from streamproc.kernels.delivery import Delivery
@@ -36,7 +35,7 @@ class Message(NamedTuple):
     key: str = ""  # ordering key; messages of one key keep their order
 
 
-class Adaptor(ABC):
+class Adaptor:
     """One transport, seen from outside the connector.
 
     ``start`` and ``close`` come once per test session, and may block: a real broker starts
@@ -54,13 +53,15 @@ class Adaptor(ABC):
         """What is not on this machine and how to get it, or nothing. Makes the tests skip."""
         return ""
 
-    def start(self) -> None:
-        """Make the transport ready. Blocks."""
+    def start(self, shared: Callable[[str], Any]) -> None:
+        """Make the transport ready. Blocks.
+
+        ``shared("kafka")`` is the session's fixture of that name; do not stop or kill those.
+        """
 
     def close(self) -> None:
         """Let everything go. Blocks. Idempotent."""
 
-    @abstractmethod
     async def begin(self) -> None:
         """A place of its own for one test, empty: a topic, a queue, a path. The link is up."""
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 
+from tests.brokers.ports import Port
+
 
 class Proxy:
     """Passes bytes between ``port`` on 127.0.0.1 and *upstream*; ``cut`` breaks and refuses.
 
-    The port is fixed once ``start`` returned, through cuts and mends, and belongs to nobody
-    else in between: it is the port of an outgoing connection's range only while it is bound.
+    The port stays ours through cuts and mends.
     """
 
     def __init__(self, upstream_host: str, upstream_port: int) -> None:
@@ -19,15 +20,15 @@ class Proxy:
         self._writers: set[asyncio.StreamWriter] = set()
         self._frozen = asyncio.Event()
         self._frozen.set()
-        self.port = 0
+        self._port = Port()
+        self.port = int(self._port)
         self.accepted = 0  # connections so far
 
     async def start(self) -> None:
-        """Listen; the first time on a free port."""
+        """Listen."""
         self._server = await asyncio.start_server(
             self._serve, "127.0.0.1", self.port, reuse_address=True
         )
-        self.port = self._server.sockets[0].getsockname()[1]
 
     async def cut(self) -> None:
         """Reset what is connected and refuse what comes."""
@@ -55,8 +56,10 @@ class Proxy:
         self._frozen.set()
 
     async def close(self) -> None:
+        """Let go of everything, the port too."""
         self.thaw()
         await self.cut()
+        self._port.release()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.accepted += 1
