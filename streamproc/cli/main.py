@@ -43,8 +43,12 @@ EXIT_INTERRUPTED = 130
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one sub-command; the exit status."""
-    options = _parser().parse_args(sys.argv[1:] if argv is None else argv)
-    name: str = options.command
+    parser = _parser()
+    options = parser.parse_args(sys.argv[1:] if argv is None else argv)
+    name: str | None = options.command
+    if name is None:
+        parser.print_help(sys.stderr)
+        return EXIT_USAGE
     if name not in COMMANDS:
         near = difflib.get_close_matches(name, COMMANDS, n=1)
         hint = f"; did you mean {near[0]!r}?" if near else "; see streamproc --help"
@@ -87,7 +91,7 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=f"streamproc {VERSION}")
-    parser.add_argument("command", metavar="COMMAND", help=argparse.SUPPRESS)
+    parser.add_argument("command", nargs="?", metavar="COMMAND", help=argparse.SUPPRESS)
     parser.add_argument("arguments", nargs=argparse.REMAINDER, help=argparse.SUPPRESS)
     return parser
 
