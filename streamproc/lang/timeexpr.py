@@ -86,7 +86,7 @@ def _shift(text: str, at: int, sign: str, amount: str, unit: str) -> timedelta:
     if length is None:
         _fail(text, at + 1 + len(amount), f"{unit!r} is no unit", f"write one of {_units('{}')}")
     # Digits first: a number of a thousand digits is refused before it is computed.
-    if len(amount.lstrip("0")) > 15 or int(amount) * length > MAX_SHIFT:
+    if len(amount.lstrip("0")) > 15 or int(amount) > MAX_SHIFT // length:
         _fail(text, at + 1, f"{amount}{unit} is longer than 1000 years", "")
     return -int(amount) * length if sign == "-" else int(amount) * length
 

@@ -77,6 +77,7 @@ def test_without_a_clock_the_moment_is_now() -> None:
         ("now[d]x", 6),
         ("now[d][h]", 6),
         ("now+1001y", 4),
+        ("now+999999999999999y", 4),
         ("now+" + "9" * 5000 + "s", 4),
         ("now+\u0661h", 4),  # an Arabic digit
     ],
