@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import sys
+from typing import cast
 
 from streamproc.evaluate.cases import answer_all
 
 
 def main(argv: list[str]) -> int:
     """Answer cases from standard input."""
-    answer_all(sys.stdin.buffer, sys.stdout.buffer)
+    answer_all(cast(io.BufferedReader, sys.stdin.buffer), sys.stdout.buffer)
     return 0

@@ -65,7 +65,7 @@ def operation(name: object) -> Operation:
 
 
 def _lines(source: Input, limit: int) -> Iterator[list[bytes | None]]:
-    """Lines that came together; empty ones are skipped, too long ones are None."""
+    """Lines that came together; too long ones are None."""
     rest = b""
     dropping = False  # inside a line that was answered as too long
     while chunk := source.read1(CHUNK_BYTES):
@@ -73,17 +73,16 @@ def _lines(source: Input, limit: int) -> Iterator[list[bytes | None]]:
         whole[0] = rest + whole[0]
         rest = whole.pop()
         if dropping and whole:
-            whole[0], dropping = b"", False
-        ready: list[bytes | None] = [
-            None if len(line) > limit else line for line in whole if line.strip()
-        ]
+            del whole[0]
+            dropping = False
+        ready: list[bytes | None] = [None if len(line) > limit else line for line in whole]
         if dropping:
             rest = b""
         elif len(rest) > limit:
             ready.append(None)
             rest, dropping = b"", True
         yield ready
-    if rest.strip() and not dropping:
+    if rest:
         yield [rest]
 
 
