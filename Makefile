@@ -49,7 +49,7 @@ check: setup ## lint, format, types
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/mypy --strict --explicit-package-bases $(TYPED_TESTS)
-	$(if $(KERNELS),$(BIN)/cython-lint ext)
+	$(if $(KERNELS),PATH="$(abspath $(BIN)):$$PATH" cython-lint ext)
 	$(if $(KERNELS),$(BIN)/stubtest $(KERNELS))
 
 fix: setup ## put right what lint and format can

@@ -59,6 +59,12 @@ def pytest_report_header() -> list[str]:
     return [f"broker {line}" for line in available.lines()]
 
 
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say it again where it is read."""
+    if any(broker.missing() for broker in available.BROKERS):
+        terminalreporter.write_line("; ".join(available.lines()), yellow=True)
+
+
 @pytest.fixture
 def fresh_name(request: pytest.FixtureRequest) -> str:
     """A name for a topic or queue that no other test has: brokers are shared."""
