@@ -1,0 +1,332 @@
+"""At most N connections to one endpoint, and the deliveries that travel on them.
+
+Nothing here is made per request: no task, no future, no timer. One clock ticks while
+requests are open; receipts are gathered and given once per iteration of the event loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import NamedTuple
+
+from streamproc.connectors.base import Receipts
+from streamproc.connectors.http_push.answer import judge
+from streamproc.connectors.http_push.endpoint import Endpoint
+from streamproc.connectors.http_push.request import Request, Requests
+from streamproc.connectors.http_push.wire import Wire
+from streamproc.errors import DeliveryFailed, DeliveryRefused, NotConnected, RunnerError
+from streamproc.kernels.delivery import Delivery
+
+CONNECT_S = 10.0
+"""Longest time to connect, TLS included; less where a request may take less."""
+
+TICKS = 10
+"""A request's deadline in ticks: how coarse the clock is."""
+
+MAX_TICK_S = 1.0
+CLOSE_S = 2.0
+
+
+class _Waiting(NamedTuple):
+    """A delivery without a connection yet. *again*: its first one closed under it."""
+
+    delivery: Delivery
+    request: Request
+    since: int
+    again: bool
+
+
+class Client:
+    """The connections. ``write`` and the four reports of a ``Wire`` are all that moves them.
+
+    ``size``: most connections. ``deadline_s``: of one request, from ``write`` to its answer.
+    """
+
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        requests: Requests,
+        receipts: Receipts,
+        *,
+        size: int,
+        deadline_s: float,
+    ) -> None:
+        self._endpoint = endpoint
+        self._render = requests.render
+        self._receipts = receipts
+        self._size = size
+        self._deadline_s = deadline_s
+        self._tick_s = min(MAX_TICK_S, deadline_s / TICKS)
+        self._ticks = round(deadline_s / self._tick_s)  # a deadline, in ticks
+        self._connect_s = min(CONNECT_S, deadline_s)
+        self.known_heads: dict[bytes, int] = {}  # of answers: length from the head's end on
+        self._open = False
+        self._lost: RunnerError | None = None  # why, until the next ``open``
+        self._lost_untold = False
+        self._wires: set[Wire] = set()
+        self._idle: list[Wire] = []  # the one used last is used next: the others may go cold
+        self._waiting: deque[_Waiting] = deque()
+        self._connecting: set[asyncio.Task[None]] = set()
+        self._fresh = 0  # waiting deliveries that want a connection nobody has used
+        self._now = 0  # ticks
+        self._grow_at = 0  # tick; not before, after a connect that failed
+        self._timer: asyncio.TimerHandle | None = None
+        self._flushing = False
+        self._delivered: list[Delivery] = []
+        self._failed: list[tuple[Delivery, RunnerError]] = []
+
+    async def open(self) -> None:
+        """Make the first connection, as proof that it can be made."""
+        self._loop = asyncio.get_running_loop()
+        self._lost = None
+        self._lost_untold = False
+        self._grow_at = self._now
+        wire = await self._endpoint.connect(self._new_wire, self._connect_s)
+        self._open = True
+        self._wires.add(wire)
+        self._serve(wire)
+
+    def write(self, deliveries: Sequence[Delivery]) -> None:
+        """Send each on an idle connection, or on the next there is."""
+        if not self._open:
+            error = self._lost or NotConnected("the endpoint is not connected")
+            self._fail(deliveries, NotConnected(str(error)))
+            return
+        idle, now = self._idle, self._now
+        for delivery in deliveries:
+            try:
+                request = self._render(delivery)
+            except DeliveryRefused as error:
+                self._fail((delivery,), error)
+                continue
+            if idle:
+                idle.pop().send(delivery, request, now)
+            else:
+                self._waiting.append(_Waiting(delivery, request, now, again=False))
+        if self._waiting:
+            self._grow()
+        if self._timer is None:
+            self._timer = self._loop.call_later(self._tick_s, self._tick)
+
+    async def close(self) -> None:
+        """Fail what is open with NotConnected, and let every connection go."""
+        self._shut(NotConnected("the connection was closed"))
+        for task in self._connecting:
+            task.cancel()
+        if self._connecting:
+            await asyncio.wait(self._connecting, timeout=CLOSE_S)
+        for wire in list(self._wires):
+            wire.abort()
+        self._flush()
+        ends = asyncio.get_running_loop().time() + CLOSE_S
+        while self._wires and asyncio.get_running_loop().time() < ends:
+            await asyncio.sleep(0)  # each abort ends in the loop's next iteration or two
+
+    # What wires report.
+
+    def accepted(self, delivery: Delivery, wire: Wire, keep: bool) -> None:
+        """2xx: the endpoint has it."""
+        self._delivered.append(delivery)
+        if not self._flushing:
+            self._flush_soon()
+        if keep and not self._waiting:
+            self._idle.append(wire)
+        else:
+            self._free(wire, keep)
+
+    def answered(
+        self,
+        delivery: Delivery,
+        wire: Wire,
+        keep: bool,
+        status: int,
+        retry_after: bytes | None,
+        excerpt: bytes,
+    ) -> None:
+        """Any other status."""
+        self._fail((delivery,), judge(status, retry_after, excerpt, datetime.now(UTC)))
+        self._free(wire, keep)
+
+    def broken(self, delivery: Delivery, why: str) -> None:
+        """Whether the endpoint has it is not known."""
+        self._fail((delivery,), DeliveryFailed(why))
+
+    def unread(self, delivery: Delivery, request: Request, since: int) -> None:
+        """A connection used before was closed without a byte of an answer.
+
+        The endpoint had let it go before our request came, so the request goes once more,
+        on a new connection, and nobody hears of it.
+        """
+        if not self._open:
+            self.broken(delivery, "connection closed before the answer")
+            return
+        self._waiting.appendleft(_Waiting(delivery, request, since, again=True))
+        self._fresh += 1
+        self._grow()
+
+    def gone(self, wire: Wire) -> None:
+        """Its connection is closed."""
+        self._wires.discard(wire)
+        if wire in self._idle:
+            self._idle.remove(wire)
+        if self._waiting:
+            self._loop.call_soon(self._grow)
+
+    # Connections.
+
+    def _new_wire(self) -> Wire:
+        return Wire(self)
+
+    def _free(self, wire: Wire, keep: bool) -> None:
+        if keep:
+            self._serve(wire)
+        else:
+            wire.abort()
+            self._wires.discard(wire)
+            self._grow()
+
+    def _serve(self, wire: Wire, *, fresh: bool = False) -> None:
+        """Give *wire* the next delivery that may travel on it, or rest."""
+        waiting = self._waiting
+        if not waiting:
+            self._idle.append(wire)
+        elif fresh or not waiting[0].again:
+            self._send(wire, waiting.popleft())
+        else:
+            self._serve_behind(wire)
+
+    def _serve_behind(self, wire: Wire) -> None:
+        """The first in line wants a new connection; serve the first who does not."""
+        for entry in self._waiting:
+            if not entry.again:
+                self._waiting.remove(entry)
+                self._send(wire, entry)
+                return
+        self._idle.append(wire)
+        self._grow()
+
+    def _send(self, wire: Wire, entry: _Waiting) -> None:
+        self._fresh -= entry.again
+        wire.send(entry.delivery, entry.request, entry.since)
+
+    def _grow(self) -> None:
+        """Connect for those who wait, within the size."""
+        if not self._open or self._now < self._grow_at:
+            return
+        while len(self._connecting) < len(self._waiting):
+            if len(self._wires) + len(self._connecting) >= self._size and not self._make_room():
+                return
+            task = self._loop.create_task(self._connect())
+            self._connecting.add(task)
+            task.add_done_callback(self._connecting.discard)
+
+    def _make_room(self) -> bool:
+        """Close an idle connection for a delivery that wants a new one."""
+        if self._fresh <= len(self._connecting) or not self._idle:
+            return False
+        wire = self._idle.pop(0)
+        self._wires.discard(wire)
+        wire.abort()
+        return True
+
+    async def _connect(self) -> None:
+        try:
+            wire = await self._endpoint.connect(self._new_wire, self._connect_s)
+        except RunnerError as error:
+            self._unreachable(error)
+            return
+        if not self._open:
+            wire.abort()
+            return
+        self._wires.add(wire)
+        self._serve(wire, fresh=True)
+
+    def _unreachable(self, error: RunnerError) -> None:
+        """A connect failed. The link is lost when it was the last hope."""
+        if not self._open:
+            return
+        if self._wires or len(self._connecting) > 1:
+            self._grow_at = self._now + 1
+            return
+        self._lost = error
+        self._lost_untold = True
+        self._shut(NotConnected(str(error)))
+        self._flush_soon()
+
+    def _shut(self, error: NotConnected) -> None:
+        self._open = False
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        waiting, self._waiting, self._fresh = self._waiting, deque(), 0
+        self._fail([entry.delivery for entry in waiting], error)
+        for wire in self._wires:
+            if wire.delivery is not None:
+                self._fail((wire.delivery,), error)
+                wire.delivery = None
+        self._idle.clear()
+
+    # Time.
+
+    def _tick(self) -> None:
+        self._now += 1
+        self._timer = None
+        expired = self._now - self._ticks - 1
+        slow = [w for w in self._wires if w.delivery is not None and w.since <= expired]
+        for wire in slow:
+            assert wire.delivery is not None
+            self.broken(wire.delivery, f"no answer within {self._deadline_s:g} s")
+            wire.abort()
+            self._wires.discard(wire)
+        if self._waiting:
+            self._expire_waiting(expired)
+            self._grow()
+        if self._waiting or len(self._idle) < len(self._wires):
+            self._timer = self._loop.call_later(self._tick_s, self._tick)
+
+    def _expire_waiting(self, expired: int) -> None:
+        late = [entry for entry in self._waiting if entry.since <= expired]
+        for entry in late:
+            self._waiting.remove(entry)
+            self._fresh -= entry.again
+            self.broken(entry.delivery, f"no connection within {self._deadline_s:g} s")
+
+    # Receipts.
+
+    def _fail(self, deliveries: Sequence[Delivery], error: RunnerError) -> None:
+        if deliveries:
+            self._failed.extend((delivery, error) for delivery in deliveries)
+            self._flush_soon()
+
+    def _flush_soon(self) -> None:
+        if not self._flushing:
+            self._flushing = True
+            asyncio.get_running_loop().call_soon(self._flush)
+
+    def _flush(self) -> None:
+        self._flushing = False
+        delivered, self._delivered = self._delivered, []
+        failed, self._failed = self._failed, []
+        if delivered:
+            self._receipts.delivered(delivered)
+        if failed:
+            for deliveries, error in _alike(failed):
+                self._receipts.failed(deliveries, error)
+        if self._lost_untold:
+            self._lost_untold = False
+            assert self._lost is not None
+            self._receipts.lost(self._lost)
+
+
+def _alike(
+    failed: Sequence[tuple[Delivery, RunnerError]],
+) -> list[tuple[list[Delivery], RunnerError]]:
+    """Those that failed in the same way, together, in the order in which the ways came up."""
+    ways: dict[tuple[object, ...], tuple[list[Delivery], RunnerError]] = {}
+    for delivery, error in failed:
+        way = (type(error), str(error), getattr(error, "retry_after_s", None))
+        ways.setdefault(way, ([], error))[0].append(delivery)
+    return list(ways.values())
