@@ -249,20 +249,6 @@ cdef class Lanes:
         else:
             del self._lanes[lane.key]
 
-    def drop_head(self, Lane lane not None):
-        """Take the first delivery out of a lane that awaits release, to be parked."""
-        if not lane.held or lane.in_flight or lane.head is None:
-            raise ValueError(f"{lane!r} does not await release")
-        cdef Delivery delivery = lane.head
-        lane.head = delivery.next
-        if lane.head is None:
-            lane.tail = None
-        delivery.next = None
-        delivery.lane = None
-        self.waiting -= 1
-        self.size_bytes -= delivery.size
-        return delivery
-
     def clear(self):
         """Everything that waits, in the order of arrival; nothing may be in flight."""
         cdef list out = []

@@ -1,0 +1,193 @@
+"""One client of a connection, as it runs here: its sources' consumers and its target side."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping, Sequence
+
+from streamproc.config.connection import Connection
+from streamproc.config.options import options_of
+from streamproc.config.service import Service
+from streamproc.connectors import CONNECTORS
+from streamproc.connectors.base import Can, Identity, SourceSpec, TargetSpec
+from streamproc.control import ClientRef, ClientReport, ClientState
+from streamproc.errors import RunnerError
+from streamproc.kernels.delivery import Delivery
+from streamproc.kernels.settlement import Ticket
+from streamproc.telemetry import events as tell
+from streamproc.worker.intake import Intake, IntakeMetrics, Process
+from streamproc.worker.outlet import Outlet
+from streamproc.worker.parking import ParkingFile
+from streamproc.worker.tally import Tally
+
+DRAIN_POLL_S = 0.02
+PIPELINE_DEPTH = 1 << 20  # of one key in flight; the client's capacity bounds it
+
+# The state of a client is the worst of its links; later is worse.
+SEVERITY: tuple[ClientState, ...] = (
+    "ended",
+    "open",
+    "draining",
+    "opening",
+    "failed",
+    "misconfigured",
+)
+
+
+class ClientLedger:
+    """Implements ``Ledger`` for the outlet of one client."""
+
+    def __init__(self, connection_id: str, tally: Tally, parking: ParkingFile) -> None:
+        self._connection_id = connection_id
+        self._tally = tally
+        self._parking = parking
+
+    def delivered(self, deliveries: Sequence[Delivery]) -> None:
+        self._tally.delivered(self._connection_id, deliveries)
+
+    def retried(self, deliveries: Sequence[Delivery], error: RunnerError) -> None:
+        self._tally.retried(self._connection_id, deliveries, error.code)
+        tell.delivery_retried(self._connection_id, error, len(deliveries))
+
+    def park(self, deliveries: Sequence[Delivery], error: RunnerError) -> int:
+        count = self._parking.park(self._connection_id, deliveries, error)
+        if count:
+            self._tally.parked(self._connection_id, deliveries[:count], error.code)
+            tell.delivery_parked(self._connection_id, error, count)
+        if count < len(deliveries):
+            tell.parking_full(self._connection_id, len(deliveries) - count)
+        return count
+
+
+class Client:
+    """Runs from construction until ``close``."""
+
+    def __init__(
+        self,
+        ref: ClientRef,
+        connection: Connection,
+        service: Service,
+        *,
+        process_of: Callable[[int], Process],
+        metrics_of: Callable[[str, str], IntakeMetrics],
+        tally: Tally,
+        parking: ParkingFile,
+        listeners: Mapping[str, int],
+        changed: Callable[[], None],
+    ) -> None:
+        self.ref = ref
+        self.connection = connection
+        self.outlet: Outlet | None = None
+        self.intakes: list[tuple[int, Intake]] = []  # index of the source, consumer
+        self._changed = changed
+        row = CONNECTORS[connection.connection_type]
+        options = options_of(connection)
+        identity = Identity(
+            connection_id=connection.id,
+            client_index=ref.index,
+            client_count=connection.client_count,
+        )
+        if connection.targets:
+            factory = row.target_factory()
+            self.outlet = Outlet(
+                lambda outlet: factory(
+                    TargetSpec(
+                        identity=identity, connection=connection, options=options, receipts=outlet
+                    )
+                ),
+                depth=PIPELINE_DEPTH if Can.PIPELINE in row.can else 1,
+                retry=service.retry,
+                ledger=ClientLedger(connection.id, tally, parking),
+                changed=changed,
+            )
+        limits = service.limits
+        for index, source in enumerate(connection.sources):
+            for consumer in range(source.consumer_count):
+                spec = SourceSpec(
+                    identity=identity,
+                    connection=connection,
+                    options=options,
+                    source=source,
+                    consumer_index=consumer,
+                    prefetch=limits.source_window_messages,
+                    prefetch_bytes=limits.source_window_bytes,
+                    max_message_bytes=limits.max_message_bytes,
+                    listeners=listeners,
+                )
+                intake = Intake(
+                    f"source {index}/{consumer} {','.join(source.addresses)}",
+                    row.source_factory()(spec),
+                    process_of(index),
+                    max_messages=limits.source_window_messages,
+                    max_bytes=limits.source_window_bytes,
+                    at_once=source.qos == 0,
+                    metrics=metrics_of(connection.id, str(index)),
+                    changed=changed,
+                )
+                self.intakes.append((index, intake))
+
+    def report(self) -> ClientReport:
+        """The client and its links, for people."""
+        links = [intake.link.report() for _, intake in self.intakes]
+        if self.outlet is not None:
+            links.append(self.outlet.link.report())
+        state = max((link.state for link in links), key=SEVERITY.index, default="ended")
+        return ClientReport(self.ref, state, links)
+
+    def reroute(self, process_of: Callable[[int], Process]) -> None:
+        """Other connections have changed: let the sources feed a new flow."""
+        for index, intake in self.intakes:
+            intake.process = process_of(index)
+
+    def stop_sources(self) -> None:
+        """Take no more messages."""
+        for _, intake in self.intakes:
+            intake.stop()
+
+    @property
+    def sources_idle(self) -> bool:
+        """Every message taken is settled."""
+        return all(intake.idle for _, intake in self.intakes)
+
+    @property
+    def unsettled(self) -> int:
+        return sum(intake.window.messages for _, intake in self.intakes)
+
+    def oldest_s(self) -> dict[int, float]:
+        """Age of the oldest unsettled message, by source."""
+        now = time.monotonic()
+        ages: dict[int, float] = {}
+        for index, intake in self.intakes:
+            ages[index] = max(ages.get(index, 0.0), intake.window.oldest(now))
+        return ages
+
+    async def close(self, drain_s: float) -> list[Delivery]:
+        """Stop intake, drain for at most *drain_s*, let go.
+
+        -> what its target did not take and this worker's sources wait for, in order; what
+        peers sent is given back to them.
+        """
+        self.stop_sources()
+        deadline = time.monotonic() + drain_s
+        while not self.sources_idle and time.monotonic() < deadline:
+            await asyncio.sleep(DRAIN_POLL_S)
+        for _, intake in self.intakes:
+            await intake.close()
+        if self.outlet is None:
+            return []
+        await self.outlet.drain(max(0.0, deadline - time.monotonic()))
+        return self._given_back(await self.outlet.close())
+
+    def _given_back(self, left: list[Delivery]) -> list[Delivery]:
+        own: list[Delivery] = []
+        peers: dict[tuple[object, str], list[int]] = {}
+        for delivery in left:
+            owner = delivery.owner
+            if isinstance(owner, Ticket):
+                peers.setdefault(owner.peer, []).append(owner.number)
+            else:
+                own.append(delivery)
+        for (inbound, client), numbers in peers.items():
+            inbound.back(client, numbers)  # type: ignore[attr-defined]
+        return own

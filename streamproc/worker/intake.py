@@ -1,0 +1,178 @@
+"""One consumer of a source: reads batches, hands them to the flow, settles what is done.
+
+Back-pressure is here: while the window is full the source is not read. A message is settled
+when all its receipts are in; with qos 0 at once, and the window then only bounds memory.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+
+from streamproc.connectors.base import Batch, Source, Verdict
+from streamproc.errors import EndOfStream, RunnerError, SignalError
+from streamproc.kernels.settlement import Entry, Window
+from streamproc.telemetry import metrics
+from streamproc.telemetry.slots import Block, Slot
+from streamproc.worker.crash import watch
+from streamproc.worker.link import Link
+
+Process = Callable[[Batch, list[Entry], Window], None]
+
+
+@dataclass(frozen=True)
+class IntakeMetrics:
+    """Slots of one source; shared by its consumers in this worker."""
+
+    received: Slot
+    received_bytes: Slot
+    settled_accept: Slot
+    settled_reject: Slot
+    returned: Slot
+    in_flight: Slot
+    bytes_in_flight: Slot
+
+    @classmethod
+    def of(cls, block: Block, connection: str, source: str) -> IntakeMetrics:
+        """The slots of *source* (its index) of *connection*."""
+        labels = {"connection": connection, "source": source}
+        return cls(
+            received=block.counter(metrics.MESSAGES_RECEIVED, **labels),
+            received_bytes=block.counter(metrics.MESSAGE_BYTES_RECEIVED, **labels),
+            settled_accept=block.counter(metrics.MESSAGES_SETTLED, verdict="accept", **labels),
+            settled_reject=block.counter(metrics.MESSAGES_SETTLED, verdict="reject", **labels),
+            returned=block.counter(metrics.MESSAGES_RETURNED, **labels),
+            in_flight=block.gauge(metrics.MESSAGES_IN_FLIGHT, **labels),
+            bytes_in_flight=block.gauge(metrics.BYTES_IN_FLIGHT, **labels),
+        )
+
+
+class Intake:
+    """``process`` is the flow: it must release every entry it is given, and never raise."""
+
+    def __init__(
+        self,
+        name: str,
+        source: Source,
+        process: Process,
+        *,
+        max_messages: int,
+        max_bytes: int,
+        at_once: bool,
+        metrics: IntakeMetrics,
+        changed: Callable[[], None],
+    ) -> None:
+        self.process = process
+        self._source = source
+        self._at_once = at_once
+        self._metrics = metrics
+        self._loop = asyncio.get_running_loop()
+        self.window = Window(max_messages, max_bytes, self._done, at_once)
+        self._room = asyncio.Event()
+        self.link = Link(name, source.open, changed)
+        self._stopping = False
+        self._stopper: asyncio.Task[None] | None = None
+        self._told_bytes = 0
+        self._task = watch(self._run())
+
+    def stop(self) -> None:
+        """Take no more messages; what is in the window goes its way."""
+        if not self._stopping:
+            self._stopping = True
+            if self.link.state == "open":
+                self._stopper = self._loop.create_task(self._source.stop())
+            else:
+                self._task.cancel()  # nothing is open: give up trying
+            self.link.become("draining")
+            self._room.set()
+
+    @property
+    def idle(self) -> bool:
+        """Nothing of this source is under way."""
+        return self.window.messages == 0
+
+    async def close(self) -> None:
+        """Let go of the source. What is left unsettled the broker sends again."""
+        self.stop()
+        for task in (self._task, self._stopper):
+            if task is not None:
+                task.cancel()
+                with suppress(asyncio.CancelledError, RunnerError):
+                    await task
+        self._settle()
+        self._forget()
+        await self._source.close()
+
+    async def _run(self) -> None:
+        while not self._stopping:
+            await self.link.open()
+            try:
+                while True:
+                    await self._wait_for_room()
+                    batch = await self._source.read()
+                    self._take(batch)
+            except EndOfStream:
+                break
+            except RunnerError as error:
+                self._forget()
+                self.link.become("failed", error)
+                await self._source.close()
+        if not self._stopping:
+            self.link.become("ended")
+
+    async def _wait_for_room(self) -> None:
+        while self.window.full and not self._stopping:
+            self._room.clear()
+            await self._room.wait()
+
+    def _take(self, batch: Batch) -> None:
+        meters, window = self._metrics, self.window
+        before = window.message_bytes
+        entries = window.admit(batch.origin, batch.tokens, batch.payloads, time.monotonic())
+        count = len(entries)
+        meters.received.add(count)
+        meters.received_bytes.add(window.message_bytes - before)
+        if self._at_once:
+            self._source.settle(batch.origin, batch.tokens, Verdict.ACCEPT, NO_ERRORS)
+            meters.settled_accept.add(count)
+        else:
+            meters.in_flight.add(count)
+        self.process(batch, entries, window)
+        self._tell_bytes()
+
+    def _done(self) -> None:
+        self._loop.call_soon(self._settle)
+
+    def _settle(self) -> None:
+        meters = self._metrics
+        for origin, tokens, errors in self.window.take():
+            accepted = tokens
+            if errors:
+                accepted = [token for token in tokens if token not in errors]
+                refused = [token for token in tokens if token in errors]
+                self._source.settle(origin, refused, Verdict.REJECT, errors)
+                meters.settled_reject.add(len(refused))
+            if accepted:
+                self._source.settle(origin, accepted, Verdict.ACCEPT, NO_ERRORS)
+                meters.settled_accept.add(len(accepted))
+            meters.in_flight.add(-len(tokens))
+        self._tell_bytes()
+        if not self.window.full:
+            self._room.set()
+
+    def _forget(self) -> None:
+        count = self.window.forget()
+        if count:
+            self._metrics.returned.add(count)
+            self._metrics.in_flight.add(-count)
+
+    def _tell_bytes(self) -> None:
+        now = self.window.message_bytes
+        self._metrics.bytes_in_flight.add(now - self._told_bytes)
+        self._told_bytes = now
+
+
+NO_ERRORS: dict[int, SignalError] = {}

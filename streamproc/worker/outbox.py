@@ -1,0 +1,133 @@
+"""What is on its way to one client: kept until its receipt, sent again if that is lost.
+
+An outbox knows where its client lives now: here, at a peer, or nowhere yet. Deliveries leave
+in order; those that come back, or whose receipts will not come, go before newer ones.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable
+
+from streamproc.kernels.delivery import Delivery
+from streamproc.worker.bus import Peer
+from streamproc.worker.outlet import Outlet
+
+FRAME_DELIVERIES = 500
+FRAME_BYTES = 4 << 20
+
+
+class Outbox:
+    """Deliveries from this worker to one client.
+
+    ``max_messages``, ``max_bytes``: without receipt at a peer. What is here beyond that is
+    bounded by the windows of this worker's sources.
+    """
+
+    def __init__(self, client: str, max_messages: int, max_bytes: int) -> None:
+        self.client = client
+        self._max_messages = max_messages
+        self._max_bytes = max_bytes
+        self._place: Outlet | Peer | None = None
+        self._waiting: deque[Delivery] = deque()
+        self._sent: dict[int, Delivery] = {}  # number -> delivery, oldest first
+        self._sent_bytes = 0
+        self._next = 0
+
+    def __len__(self) -> int:
+        """Deliveries here: waiting, and sent to a peer without receipt."""
+        return len(self._waiting) + len(self._sent)
+
+    @property
+    def waiting(self) -> int:
+        return len(self._waiting)
+
+    def send(self, deliveries: list[Delivery]) -> None:
+        """Take *deliveries* on their way, after all that came before."""
+        if isinstance(self._place, Outlet) and not self._waiting:
+            self._place.offer(deliveries)
+            return
+        self._waiting.extend(deliveries)
+        self.pump()
+
+    def locate(self, place: Outlet | Peer | None) -> None:
+        """The client lives there now. What was sent elsewhere without receipt goes again."""
+        if place is self._place:
+            return
+        self.recall()
+        self._place = place
+        self.pump()
+
+    def lives_at(self, place: Outlet | Peer) -> bool:
+        return self._place is place
+
+    def pump(self) -> None:
+        """Send as much as the window and the peer allow."""
+        place = self._place
+        if place is None or not self._waiting:
+            return
+        if isinstance(place, Outlet):
+            deliveries = list(self._waiting)
+            self._waiting.clear()
+            place.offer(deliveries)
+            return
+        while place.writable and self._waiting:
+            batch = self._take()
+            if not batch:
+                return
+            first = self._next
+            self._next += len(batch)
+            for number, delivery in enumerate(batch, first):
+                self._sent[number] = delivery
+            place.deliver(self.client, first, batch)
+
+    def _take(self) -> list[Delivery]:
+        batch: list[Delivery] = []
+        size = 0
+        while (
+            self._waiting
+            and len(batch) < FRAME_DELIVERIES
+            and size < FRAME_BYTES
+            and len(self._sent) + len(batch) < self._max_messages
+            and self._sent_bytes < self._max_bytes
+        ):
+            delivery = self._waiting.popleft()
+            size += delivery.size
+            self._sent_bytes += delivery.size
+            batch.append(delivery)
+        return batch
+
+    def concluded(self, numbers: Iterable[int]) -> list[Delivery]:
+        """-> the deliveries of *numbers*, which are no longer here."""
+        out = []
+        for number in numbers:
+            delivery = self._sent.pop(number, None)
+            if delivery is not None:
+                self._sent_bytes -= delivery.size
+                out.append(delivery)
+        return out
+
+    def recall(self) -> None:
+        """What was sent and has no receipt waits again, in order, before all else."""
+        if self._sent:
+            self._waiting.extendleft(reversed(self._sent.values()))
+            self._sent.clear()
+            self._sent_bytes = 0
+
+    def came_back(self, numbers: list[int]) -> None:
+        """The client left its worker with these undelivered. Held until it is located anew."""
+        if any(number in self._sent for number in numbers):
+            self._place = None
+            self.recall()
+
+    def put_back(self, deliveries: list[Delivery]) -> None:
+        """A client that lived here left these undelivered."""
+        self._place = None
+        self._waiting.extendleft(reversed(deliveries))
+
+    def clear(self) -> list[Delivery]:
+        """Everything that is here; the client is no more."""
+        self.recall()
+        out = list(self._waiting)
+        self._waiting.clear()
+        return out

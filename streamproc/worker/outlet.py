@@ -1,0 +1,202 @@
+"""The target side of one client: lanes in front, the connector behind, retries between.
+
+Order: deliveries of equal key leave one after another; a retry holds its lane and no other.
+Loss: a delivery leaves the lanes only when the target has it, or it is parked.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+import random
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from typing import Protocol
+
+from streamproc.config.service import Retry
+from streamproc.connectors.base import Target
+from streamproc.errors import DeliveryFailed, DeliveryRefused, NotConnected, RunnerError
+from streamproc.kernels.delivery import Delivery
+from streamproc.kernels.lanes import Lane, Lanes
+from streamproc.worker.crash import watch
+from streamproc.worker.link import Link
+from streamproc.worker.retry import spent, wait_s
+
+PARKING_FULL_WAIT_S = 5.0
+
+
+class Ledger(Protocol):
+    """Who is told what became of deliveries."""
+
+    def delivered(self, deliveries: Sequence[Delivery]) -> None:
+        """The target has them."""
+
+    def retried(self, deliveries: Sequence[Delivery], error: RunnerError) -> None:
+        """They will be written again."""
+
+    def park(self, deliveries: Sequence[Delivery], error: RunnerError) -> int:
+        """Keep them for good, with the reason. -> how many, from the first on, found room."""
+
+
+class Outlet:
+    """Implements ``Receipts`` for its target.
+
+    ``make``: builds the connector with this object as its receipts.
+    """
+
+    def __init__(
+        self,
+        make: Callable[[Outlet], Target],
+        *,
+        depth: int,
+        retry: Retry,
+        ledger: Ledger,
+        changed: Callable[[], None],
+    ) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._target = make(self)
+        self.lanes = Lanes(self._target.capacity, depth)
+        self.link = Link("target", self._target.open, changed)
+        self._retry = retry
+        self._ledger = ledger
+        self._open = False
+        self._pumping = False
+        self._due: list[tuple[float, int, Lane]] = []  # heap: when, tie-break, lane
+        self._due_count = 0
+        self._timer: asyncio.TimerHandle | None = None
+        self._timer_at = 0.0
+        self._stalled: list[Lane] = []  # wait for the link
+        self._why: dict[str, RunnerError] = {}  # key -> why its lane is held
+        self._empty = asyncio.Event()
+        self._empty.set()
+        self._lost = asyncio.Event()
+        self._opener = watch(self._keep_open())
+
+    # What the dispatcher calls.
+
+    def offer(self, deliveries: list[Delivery]) -> None:
+        """Take *deliveries* in, in this order."""
+        self._empty.clear()
+        self.lanes.offer(deliveries, self._loop.time())
+        self._pump_soon()
+
+    async def drain(self, deadline_s: float) -> None:
+        """Wait until nothing is left here, at most *deadline_s*."""
+        self.link.become("draining")
+        with suppress(TimeoutError):
+            async with asyncio.timeout(deadline_s):
+                await self._empty.wait()
+
+    async def close(self) -> list[Delivery]:
+        """Let go of the link. -> what was not delivered, in order."""
+        self._open = False
+        self._opener.cancel()
+        with suppress(asyncio.CancelledError):
+            await self._opener
+        await self._target.close()
+        if self._timer is not None:
+            self._timer.cancel()
+        return self.lanes.clear()
+
+    # Receipts, from the connector.
+
+    def delivered(self, deliveries: Sequence[Delivery]) -> None:
+        self._hold(self.lanes.done(deliveries))
+        self._ledger.delivered(deliveries)
+        self._pump_soon()
+
+    def failed(self, deliveries: Sequence[Delivery], error: RunnerError) -> None:
+        now = self._loop.time()
+        refused = isinstance(error, DeliveryRefused)
+        final: list[Delivery] = []
+        again: list[Delivery] = []
+        for delivery in deliveries:
+            over = refused or spent(self._retry, delivery.attempts, now - delivery.born)
+            (final if over else again).append(delivery)
+        if final:
+            parked = self._ledger.park(final, error)
+            self._hold(self.lanes.done(final[:parked]))
+            if parked < len(final):
+                full = DeliveryFailed("no room to park it", retry_after_s=PARKING_FULL_WAIT_S)
+                self._retry_later(final[parked:], full)
+        if again:
+            self._retry_later(again, error)
+        self._pump_soon()
+
+    def lost(self, error: RunnerError) -> None:
+        self._open = False
+        self.link.become("failed", error)
+        self._lost.set()
+
+    # Lanes that were held go again: after a wait, or when the link is back.
+
+    def _retry_later(self, deliveries: list[Delivery], error: RunnerError) -> None:
+        for delivery in deliveries:
+            self._why[delivery.key] = error
+        self._ledger.retried(deliveries, error)
+        self._hold(self.lanes.failed(deliveries))
+
+    def _hold(self, lanes: list[Lane]) -> None:
+        for lane in lanes:
+            error = self._why.pop(lane.key)
+            if isinstance(error, NotConnected) and not self._open:
+                self._stalled.append(lane)
+            else:
+                self._release_in(lane, wait_s(self._retry, lane.attempts, error, _jitter()))
+
+    def _release_in(self, lane: Lane, seconds: float) -> None:
+        self._due_count += 1
+        at = self._loop.time() + seconds
+        heapq.heappush(self._due, (at, self._due_count, lane))
+        self._arm()
+
+    def _arm(self) -> None:
+        if not self._due:
+            return
+        at = self._due[0][0]
+        if self._timer is not None:
+            if self._timer_at <= at:
+                return
+            self._timer.cancel()
+        self._timer_at = at
+        self._timer = self._loop.call_at(at, self._release_due)
+
+    def _release_due(self) -> None:
+        self._timer = None
+        now = self._loop.time()
+        while self._due and self._due[0][0] <= now:
+            _, _, lane = heapq.heappop(self._due)
+            self.lanes.release(lane)
+        self._arm()
+        self._pump_soon()
+
+    # Writing.
+
+    def _pump_soon(self) -> None:
+        if not self._pumping:
+            self._pumping = True
+            self._loop.call_soon(self._pump)
+
+    def _pump(self) -> None:
+        self._pumping = False
+        if self._open:
+            batch = self.lanes.take()
+            if batch:
+                self._target.write(batch)
+        if not len(self.lanes):
+            self._empty.set()
+
+    async def _keep_open(self) -> None:
+        while True:
+            await self.link.open()
+            self._lost.clear()
+            self._open = True
+            stalled, self._stalled = self._stalled, []
+            for lane in stalled:
+                self.lanes.release(lane)
+            self._pump_soon()
+            await self._lost.wait()
+
+
+def _jitter() -> float:
+    return random.random()  # noqa: S311 - spreads retries, keeps no secret

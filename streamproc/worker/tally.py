@@ -1,0 +1,66 @@
+"""Counts what became of deliveries, and tells whoever waits for their receipts.
+
+A delivery is counted where its source message was read, so that the identity
+``due = delivered + parked + returned + in flight`` holds in one place whatever a peer does.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+
+from streamproc.kernels.delivery import Delivery
+from streamproc.kernels.settlement import receipts
+from streamproc.telemetry import metrics
+from streamproc.telemetry.slots import Block, Slot
+
+
+class Tally:
+    """Delivery counters of this worker, by connection and target."""
+
+    def __init__(self, block: Block) -> None:
+        self._block = block
+        self._slots: dict[tuple[str, str, int, str], Slot] = {}
+
+    def due(self, connection: str, target: int, count: int) -> None:
+        """*count* deliveries were made."""
+        self._slot(metrics.DELIVERIES_DUE, connection, target).add(count)
+        self._slot(metrics.DELIVERIES_IN_FLIGHT, connection, target).add(count)
+
+    def dropped(self, connection: str, target: int, cause: str, count: int) -> None:
+        """*count* signals made no delivery, by rule."""
+        self._slot(metrics.DELIVERIES_DROPPED, connection, target, cause).add(count)
+
+    def retried(self, connection: str, deliveries: Sequence[Delivery], cause: str) -> None:
+        """They will be written again; counted where the client lives."""
+        for target, count in Counter(delivery.target for delivery in deliveries).items():
+            self._slot(metrics.DELIVERIES_RETRIED, connection, target, cause).add(count)
+
+    def delivered(self, connection: str, deliveries: Iterable[Delivery]) -> None:
+        """The target has them: give the receipts."""
+        own, peers = receipts(deliveries)
+        for target, count in own.items():
+            self._slot(metrics.DELIVERIES_DELIVERED, connection, target).add(count)
+            self._slot(metrics.DELIVERIES_IN_FLIGHT, connection, target).add(-count)
+        for (inbound, client), numbers in peers.items():
+            inbound.receipts(client, numbers)
+
+    def parked(self, connection: str, deliveries: Iterable[Delivery], cause: str) -> None:
+        """They are kept with their reason, which counts as a receipt."""
+        own, peers = receipts(deliveries)
+        for target, count in own.items():
+            self._slot(metrics.DELIVERIES_PARKED, connection, target, cause).add(count)
+            self._slot(metrics.DELIVERIES_IN_FLIGHT, connection, target).add(-count)
+        for (inbound, client), numbers in peers.items():
+            inbound.parked(client, numbers, cause)
+
+    def _slot(self, metric: metrics.Metric, connection: str, target: int, cause: str = "") -> Slot:
+        key = (metric.name, connection, target, cause)
+        slot = self._slots.get(key)
+        if slot is None:
+            labels = {"connection": connection, "target": str(target)}
+            if cause:
+                labels["cause"] = cause
+            make = self._block.gauge if metric.kind == "gauge" else self._block.counter
+            slot = self._slots[key] = make(metric, **labels)
+        return slot
