@@ -35,7 +35,7 @@ def fill(python: Path, group: str) -> None:
     run(*pip, *tomllib.loads(PYPROJECT.read_text())["build-system"]["requires"])
     run(
         *(*pip, "--no-build-isolation", "--editable", ".", "--group", group),
-        env={"STREAMPROC_KERNELS": "none"},
+        env={"STREAMPROC_KERNELS": "none", "PYTHONWARNINGS": "ignore"},
     )
 
 

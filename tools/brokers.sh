@@ -20,7 +20,7 @@ has mosquitto || wanted="$wanted mosquitto"
 
 apt() {
     echo "+ apt-get $*"
-    DEBIAN_FRONTEND=noninteractive apt-get -qq -o DPkg::Lock::Timeout=300 "$@" </dev/null
+    DEBIAN_FRONTEND=noninteractive apt-get -qq -o DPkg::Lock::Timeout=300 -o Dpkg::Use-Pty=0 "$@" </dev/null
 }
 
 install_packages() {

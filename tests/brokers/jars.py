@@ -70,6 +70,6 @@ def _download() -> None:
         into.chmod(0o755)
         into.rename(jars())
     except (subprocess.SubprocessError, OSError) as error:
-        raise BrokerMissing(f"Maven could not fetch Kafka's jars: {error}") from error
+        raise BrokerMissing("Maven could not fetch Kafka's jars; it says why above") from error
     finally:
         shutil.rmtree(into, ignore_errors=True)
