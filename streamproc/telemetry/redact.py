@@ -21,6 +21,9 @@ _KEY = re.compile(
     r"|access[-_]?key|signature|cookie",
     re.IGNORECASE,
 )
+_OPEN = re.compile(
+    r"^(type|user|algorithm|.*(scopes?|audience|endpoint|uri|url|name|region))$", re.I
+)
 # Greedy up to the last @ of a word: a password may hold an @ or a / that was not escaped.
 _USER_INFO = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*://)[^\s\"'<>]*@")
 _BEARER = re.compile(r"\b(bearer|basic|sharedaccesssignature)\s+[A-Za-z0-9+/=._~%&-]{6,}", re.I)
@@ -101,13 +104,10 @@ def _leaves(tree: object, *, secret: bool) -> Iterator[str]:
                 yield tree
         case Mapping():
             for key, item in tree.items():
-                named = bool(_KEY.search(str(key)))
-                yield from _leaves(item, secret=named or (secret and not _OPEN.search(str(key))))
+                named = secret or bool(_KEY.search(str(key)))
+                yield from _leaves(item, secret=named and not _OPEN.search(str(key)))
         case list():
             for item in tree:
                 yield from _leaves(item, secret=secret)
         case _:
             return
-
-
-_OPEN = re.compile(r"^(type|user(name)?|algorithm|scopes?|.*(endpoint|url|uri|name|region))$", re.I)
