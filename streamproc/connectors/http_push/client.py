@@ -7,6 +7,7 @@ requests are open; receipts are gathered and given once per iteration of the eve
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections import deque
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -67,6 +68,7 @@ class Client:
         self._lost: RunnerError | None = None  # why, until the next ``open``
         self._lost_untold = False
         self._wires: set[Wire] = set()
+        self._empty = asyncio.Event()
         self._idle: list[Wire] = []  # the one used last is used next: the others may go cold
         self._waiting: deque[_Waiting] = deque()
         self._connecting: set[asyncio.Task[None]] = set()
@@ -121,9 +123,11 @@ class Client:
         for wire in list(self._wires):
             wire.abort()
         self._flush()
-        ends = asyncio.get_running_loop().time() + CLOSE_S
-        while self._wires and asyncio.get_running_loop().time() < ends:
-            await asyncio.sleep(0)  # each abort ends in the loop's next iteration or two
+        if self._wires:
+            self._empty.clear()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(CLOSE_S):
+                    await self._empty.wait()
 
     # What wires report.
 
@@ -172,6 +176,8 @@ class Client:
         self._wires.discard(wire)
         if wire in self._idle:
             self._idle.remove(wire)
+        if not self._wires:
+            self._empty.set()
         if self._waiting:
             self._loop.call_soon(self._grow)
 

@@ -1,7 +1,7 @@
 """One TCP connection to an endpoint: one request in flight, never two.
 
-An answer seen before is recognised by its head and skipped as a whole; any other goes
-through the parser. After every answer the parser stands at the start of the next one.
+An answer whose head was seen before is recognised and skipped as a whole; any other goes
+through the parser.
 """
 
 from __future__ import annotations
@@ -9,18 +9,12 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, cast
 
-import httptools
-
-from streamproc.connectors.http_push.answer import EXCERPT_BYTES
+from streamproc.connectors.http_push.reader import Garbled, Reader
 from streamproc.connectors.http_push.request import JOIN_BYTES, Request
 from streamproc.kernels.delivery import Delivery
 
 if TYPE_CHECKING:
     from streamproc.connectors.http_push.client import Client
-
-MAX_HEAD_BYTES = 64 * 1024
-MAX_ANSWER_BYTES = 1 << 20
-"""An answer is read so far and decided by its status; then the connection is closed."""
 
 KNOWN_HEADS = 256
 KNOWN_HEAD_BYTES = 2048
@@ -32,23 +26,11 @@ class Wire(asyncio.Protocol):
     ``accepted``, ``answered``, ``broken`` or ``unread``."""
 
     __slots__ = (
-        "_body",
         "_client",
-        "_complete",
-        "_extra",
-        "_fed",
-        "_framed",
-        "_headed",
-        "_interim",
-        "_keep",
         "_known",
         "_large",
-        "_length",
-        "_parser",
-        "_parsing",
+        "_reader",
         "_request",
-        "_retry_after",
-        "_status",
         "_transport",
         "_used",
         "delivery",
@@ -59,13 +41,12 @@ class Wire(asyncio.Protocol):
         self._client = client
         self._known = client.known_heads
         self._transport: asyncio.Transport | None = None
-        self._parser: httptools.HttpResponseParser | None = None
+        self._reader: Reader | None = None  # made for the first answer that is not known
         self.delivery: Delivery | None = None
         self.since = 0  # tick of the client's clock at which the request was taken
         self._request: Request = b""
         self._large = False  # the request may still be on its way when its answer comes
         self._used = False  # was answered before: the peer may close it at any moment
-        self._start()
 
     def send(self, delivery: Delivery, request: Request, since: int) -> None:
         """Write *request*. The wire must be idle."""
@@ -96,15 +77,19 @@ class Wire(asyncio.Protocol):
         if delivery is None:
             self.abort()  # nobody asked
             return
-        if not self._parsing:
+        reader = self._reader
+        if reader is None or not reader.begun:
             end = data.find(_END)
             if end > 0 and self._known.get(data[:end]) == len(data) - end:
                 self.delivery = None
                 self._used = True
                 self._client.accepted(delivery, self, not self._large or self._flushed())
                 return
-            self._parsing = True
-        self._parse(data)
+            if reader is None:
+                reader = self._reader = Reader()
+            self._read(delivery, reader, data, first=True)
+        else:
+            self._read(delivery, reader, data, first=False)
 
     def connection_lost(self, exc: Exception | None) -> None:
         delivery, self.delivery = self.delivery, None
@@ -112,125 +97,50 @@ class Wire(asyncio.Protocol):
         self._client.gone(self)
         if delivery is None:
             return
-        if self._parsing and self._headed and not self._framed and exc is None:
-            self._decide(delivery, keep=False)  # a body that ends with its connection
-        elif self._used and not self._parsing:
-            self._client.unread(delivery, self._request, self.since)
+        reader = self._reader
+        if reader is None or not reader.begun:
+            if self._used:
+                self._client.unread(delivery, self._request, self.since)
+            else:
+                self._client.broken(delivery, _closed("before", exc))
+        elif reader.complete_at_end and exc is None:
+            self._decide(delivery, reader, keep=False)
         else:
-            when = "within" if self._parsing else "before"
-            why = f": {exc}" if exc is not None and str(exc) else ""
-            self._client.broken(delivery, f"connection closed {when} the answer{why}")
-
-    # Called by the parser.
-
-    def on_message_begin(self) -> None:
-        if self._complete:
-            self._extra = True
-            return
-        self._headed = self._framed = False
-        self._retry_after = None
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        if self._complete:
-            return
-        low = name.lower()
-        if low == b"content-length":
-            self._framed = True
-            self._length = int(value)
-        elif low == b"transfer-encoding" and b"chunked" in value.lower():
-            self._framed = True
-            self._length = -1
-        elif low == b"retry-after":
-            self._retry_after = value
-
-    def on_headers_complete(self) -> None:
-        if self._complete:
-            return
-        assert self._parser is not None
-        self._status = self._parser.get_status_code()
-        self._headed = True
-
-    def on_body(self, body: bytes) -> None:
-        if len(self._body) < EXCERPT_BYTES and not self._complete:
-            self._body += body[: EXCERPT_BYTES - len(self._body)]
-
-    def on_message_complete(self) -> None:
-        assert self._parser is not None
-        if self._complete:
-            return
-        if 100 <= self._status < 200:
-            self._interim = True
-            self._headed = False
-            return
-        self._complete = True
-        self._keep = self._parser.should_keep_alive()
+            self._client.broken(delivery, _closed("within", exc))
 
     # What became of the request.
 
-    def _start(self) -> None:
-        """Be ready for an answer."""
-        self._parsing = False  # some of the answer went into the parser
-        self._headed = False  # the head of the final answer is complete
-        self._framed = False  # it says where its body ends
-        self._interim = False  # a 1xx came before
-        self._complete = False
-        self._extra = False  # more came behind the answer
-        self._keep = False
-        self._status = 0
-        self._length = 0
-        self._fed = 0
-        self._body = b""
-        self._retry_after: bytes | None = None
-
-    def _parse(self, data: bytes) -> None:
-        delivery = self.delivery
-        assert delivery is not None
-        first = self._fed == 0
-        self._fed += len(data)
-        if self._parser is None:
-            self._parser = httptools.HttpResponseParser(self)
+    def _read(self, delivery: Delivery, reader: Reader, data: bytes, *, first: bool) -> None:
         try:
-            self._parser.feed_data(data)
-        except httptools.HttpParserUpgrade:
-            self._break(delivery, "endpoint switched protocols unasked")
-            return
-        except httptools.HttpParserError as error:
-            if not self._complete:
-                self._break(delivery, f"endpoint does not speak HTTP/1.1: {error}")
+            if not reader.feed(data):
                 return
-            self._extra = True
-        if self._complete:
-            keep = self._keep and not self._extra
-            if keep and first and not self._interim and 200 <= self._status < 300:
-                self._remember(data)
-            self._decide(delivery, keep=keep and (not self._large or self._flushed()))
-        elif not self._headed:
-            if self._fed > MAX_HEAD_BYTES:
-                self._break(delivery, f"head of the answer exceeds {MAX_HEAD_BYTES} bytes")
-        elif self._fed > MAX_ANSWER_BYTES:
-            self._decide(delivery, keep=False)
+        except Garbled as why:
+            self.abort()
+            self._client.broken(delivery, str(why))
+            return
+        keep = reader.keep
+        if first and keep:
+            self._remember(reader, data)
+        self._decide(delivery, reader, keep=keep and (not self._large or self._flushed()))
 
-    def _decide(self, delivery: Delivery, *, keep: bool) -> None:
-        status, retry_after, body = self._status, self._retry_after, self._body
+    def _decide(self, delivery: Delivery, reader: Reader, *, keep: bool) -> None:
+        status, retry_after, excerpt = reader.status, reader.retry_after, reader.excerpt
+        reader.restart()
         self.delivery = None
         self._used = True
-        self._start()
         if 200 <= status < 300:
             self._client.accepted(delivery, self, keep)
         else:
-            self._client.answered(delivery, self, keep, status, retry_after, body)
+            self._client.answered(delivery, self, keep, status, retry_after, excerpt)
 
-    def _break(self, delivery: Delivery, why: str) -> None:
-        self.abort()
-        self._client.broken(delivery, why)
-
-    def _remember(self, data: bytes) -> None:
-        """Know this head again, if it alone says how long its body is."""
+    def _remember(self, reader: Reader, data: bytes) -> None:
+        """Know this 2xx again by its head, if that alone says how long the body is."""
+        if reader.interim or not 200 <= reader.status < 300:
+            return
         end = data.find(_END)
         body = len(data) - end - len(_END)
-        counted = self._framed and self._length == body
-        bodiless = self._status == 204 and not self._framed and body == 0
-        if (counted or bodiless) and end <= KNOWN_HEAD_BYTES:
+        bodiless = reader.status == 204 and not reader.framed and body == 0
+        if (reader.length == body or bodiless) and end <= KNOWN_HEAD_BYTES:
             if len(self._known) >= KNOWN_HEADS:
                 self._known.clear()
             self._known[data[:end]] = len(data) - end
@@ -238,3 +148,7 @@ class Wire(asyncio.Protocol):
     def _flushed(self) -> bool:
         assert self._transport is not None
         return self._transport.get_write_buffer_size() == 0
+
+
+def _closed(when: str, exc: Exception | None) -> str:
+    return f"connection closed {when} the answer" + (f": {exc}" if exc and str(exc) else "")

@@ -1,0 +1,186 @@
+"""HTTP push alone: our client and aiohttp's, in one run against one receiver.
+
+    python -m bench.http.push [--seconds 2] [--connections 1,4,16,64] [--rounds 3]
+
+Prints requests/s and CPU microseconds a request of the client's process, all its threads; the
+best and the median of the rounds, which alternate, so that a noisy neighbour hits both.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Awaitable, Callable, Sequence
+
+import aiohttp
+import uvloop
+
+from streamproc.config.connection import Connection
+from streamproc.connectors.base import Identity, TargetSpec
+from streamproc.connectors.http_push.config import HttpPushOptions
+from streamproc.connectors.http_push.target import HttpPushTarget
+from streamproc.errors import RunnerError
+from streamproc.kernels.delivery import Delivery
+
+DEVICES = 1000
+HEADERS = {
+    "content-type": "application/vnd.eclipse.ditto+json",
+    "x-thing": "org.example:device-7",
+    "correlation-id": "0-123456",
+}
+
+
+def body(number: int) -> bytes:
+    """About 256 bytes."""
+    device = number % DEVICES
+    head = (
+        f'{{"topic":"org.example/device-{device}/things/twin/events/modified","path":"/attributes'
+        f'/reading","value":{{"id":"b-{number}","device":"d{device}","seq":{number // DEVICES}'
+    )
+    return (head + f',"pad":"{"x" * max(0, 256 - len(head) - 11)}"}}}}').encode()
+
+
+BODIES = [body(number) for number in range(DEVICES)]
+
+
+class Ours:
+    """Keeps ``capacity`` deliveries in flight."""
+
+    def __init__(self, uri: str, connections: int) -> None:
+        connection = Connection(id="bench", connection_type="http-push", uri=uri)
+        self._target = HttpPushTarget(
+            TargetSpec(
+                identity=Identity(connection_id="bench"),
+                connection=connection,
+                options=HttpPushOptions(parallelism=connections),
+                receipts=self,
+            )
+        )
+        self._next = 0
+        self.done = 0
+        self._ends = 0.0
+        self._over = asyncio.Event()
+
+    async def run(self, seconds: float) -> int:
+        await self._target.open()
+        self._ends = time.monotonic() + seconds
+        self._send(self._target.capacity)
+        await self._over.wait()
+        await self._target.close()
+        return self.done
+
+    def _send(self, count: int) -> None:
+        deliveries = []
+        for _ in range(count):
+            device = self._next % DEVICES
+            deliveries.append(
+                Delivery(0, f"d{device}", f"POST:/bench/d{device}", HEADERS, BODIES[device])
+            )
+            self._next += 1
+        self._target.write(deliveries)
+
+    def delivered(self, deliveries: Sequence[Delivery]) -> None:
+        self.done += len(deliveries)
+        if time.monotonic() < self._ends:
+            self._send(len(deliveries))
+        else:
+            self._over.set()
+
+    def failed(self, deliveries: Sequence[Delivery], error: RunnerError) -> None:
+        if not self._over.is_set():
+            raise error
+
+    def lost(self, error: RunnerError) -> None:
+        raise error
+
+
+async def ours(uri: str, connections: int, seconds: float) -> int:
+    return await Ours(uri, connections).run(seconds)
+
+
+async def theirs(uri: str, connections: int, seconds: float) -> int:
+    ends = time.monotonic() + seconds
+    connector = aiohttp.TCPConnector(limit=connections)
+    numbers = iter(range(1 << 60))
+    async with aiohttp.ClientSession(connector=connector) as session:
+
+        async def work() -> int:
+            done = 0
+            while time.monotonic() < ends:
+                device = next(numbers) % DEVICES
+                async with session.post(
+                    f"{uri}/bench/d{device}", data=BODIES[device], headers=HEADERS
+                ) as answer:
+                    await answer.read()
+                    assert answer.status == 204
+                done += 1
+            return done
+
+        return sum(await asyncio.gather(*(work() for _ in range(connections))))
+
+
+Runner = Callable[[str, int, float], Awaitable[int]]
+CLIENTS: dict[str, Runner] = {"streamproc": ours, "aiohttp": theirs}
+
+
+def measure(run: Runner, uri: str, connections: int, seconds: float) -> tuple[float, float]:
+    """Requests a second, and CPU microseconds a request."""
+    cpu, clock = time.process_time(), time.perf_counter()
+    done = uvloop.run(run(uri, connections, seconds))
+    took, used = time.perf_counter() - clock, time.process_time() - cpu
+    return done / took, used / done * 1e6
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seconds", type=float, default=2.0)
+    parser.add_argument("--connections", default="1,4,16,64")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--json", action="store_true")
+    parser.add_argument("--clients", default=",".join(CLIENTS))
+    options = parser.parse_args()
+    receiver = subprocess.Popen(
+        [sys.executable, "-m", "streamproc.receiver", "--until-eof"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert receiver.stdout is not None
+    uri = receiver.stdout.readline().split()[-1]
+    rows = []
+    for connections in map(int, options.connections.split(",")):
+        figures: dict[str, list[tuple[float, float]]] = {}
+        for _ in range(options.rounds):
+            for name in options.clients.split(","):
+                figures.setdefault(name, []).append(
+                    measure(CLIENTS[name], uri, connections, options.seconds)
+                )
+        for name, rounds in figures.items():
+            rates, costs = zip(*rounds, strict=True)
+            rows.append(
+                {
+                    "client": name,
+                    "connections": connections,
+                    "rate_best": round(max(rates)),
+                    "rate_median": round(statistics.median(rates)),
+                    "cpu_us_best": round(min(costs), 1),
+                    "cpu_us_median": round(statistics.median(costs), 1),
+                }
+            )
+    receiver.terminate()
+    if options.json:
+        print(json.dumps(rows, indent=2))
+        return
+    columns = "{:12}{:>12}{:>12}{:>10}{:>10}{:>8}"
+    print(columns.format("client", "connections", "req/s best", "median", "us best", "median"))
+    for row in rows:
+        print(columns.format(*row.values()))
+
+
+if __name__ == "__main__":
+    main()
