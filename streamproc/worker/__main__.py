@@ -35,7 +35,7 @@ def main() -> int:
         listeners = Listeners(socket.socket(fileno=options.fds_fd))
         block = Block.open(options.metrics)
     except (OSError, ValueError) as error:
-        print(f"streamproc.worker: {error}; it is started by the master", file=sys.stderr)
+        sys.stderr.write(f"streamproc.worker: {error}; it is started by the master\n")
         return EXIT_CONFIG
 
     async def run() -> int:

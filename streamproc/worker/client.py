@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Callable, Mapping, Sequence
 
 from streamproc.config.connection import Connection
 from streamproc.config.options import options_of
-from streamproc.config.service import Service
+from streamproc.config.service import Retry, Service
 from streamproc.connectors import CONNECTORS
 from streamproc.connectors.base import Can, Identity, SourceSpec, TargetSpec
 from streamproc.control import ClientRef, ClientReport, ClientState
@@ -19,9 +18,10 @@ from streamproc.telemetry import events as tell
 from streamproc.worker.intake import Intake, IntakeMetrics, Process
 from streamproc.worker.outlet import Outlet
 from streamproc.worker.parking import ParkingFile
+from streamproc.worker.retry import wait_s
 from streamproc.worker.tally import Tally
+from streamproc.worker.waiting import until
 
-DRAIN_POLL_S = 0.02
 PIPELINE_DEPTH = 1 << 20  # of one key in flight; the client's capacity bounds it
 
 # The state of a client is the worst of its links; later is worse.
@@ -38,8 +38,11 @@ SEVERITY: tuple[ClientState, ...] = (
 class ClientLedger:
     """Implements ``Ledger`` for the outlet of one client."""
 
-    def __init__(self, connection_id: str, tally: Tally, parking: ParkingFile) -> None:
+    def __init__(
+        self, connection_id: str, tally: Tally, parking: ParkingFile, retry: Retry
+    ) -> None:
         self._connection_id = connection_id
+        self._retry = retry
         self._tally = tally
         self._parking = parking
 
@@ -48,15 +51,21 @@ class ClientLedger:
 
     def retried(self, deliveries: Sequence[Delivery], error: RunnerError) -> None:
         self._tally.retried(self._connection_id, deliveries, error.code)
-        tell.delivery_retried(self._connection_id, error, len(deliveries))
+        first = deliveries[0]
+        longest_s = wait_s(self._retry, first.attempts, error, 1.0)
+        tell.delivery_retried(
+            self._connection_id, first.target, error.code, str(error), len(deliveries), longest_s
+        )
 
     def park(self, deliveries: Sequence[Delivery], error: RunnerError) -> int:
         count = self._parking.park(self._connection_id, deliveries, error)
         if count:
             self._tally.parked(self._connection_id, deliveries[:count], error.code)
-            tell.delivery_parked(self._connection_id, error, count)
+            tell.delivery_parked(
+                self._connection_id, deliveries[0].target, error.code, str(error), count
+            )
         if count < len(deliveries):
-            tell.parking_full(self._connection_id, len(deliveries) - count)
+            tell.parking_full(self._parking.used_bytes, self._parking.max_bytes)
         return count
 
 
@@ -98,7 +107,7 @@ class Client:
                 ),
                 depth=PIPELINE_DEPTH if Can.PIPELINE in row.can else 1,
                 retry=service.retry,
-                ledger=ClientLedger(connection.id, tally, parking),
+                ledger=ClientLedger(connection.id, tally, parking, service.retry),
                 changed=changed,
             )
         limits = service.limits
@@ -116,6 +125,8 @@ class Client:
                     listeners=listeners,
                 )
                 intake = Intake(
+                    connection.id,
+                    str(index),
                     f"source {index}/{consumer} {','.join(source.addresses)}",
                     row.source_factory()(spec),
                     process_of(index),
@@ -132,8 +143,8 @@ class Client:
         links = [intake.link.report() for _, intake in self.intakes]
         if self.outlet is not None:
             links.append(self.outlet.link.report())
-        state = max((link.state for link in links), key=SEVERITY.index, default="ended")
-        return ClientReport(self.ref, state, links)
+        worst = max((SEVERITY.index(link.state) for link in links), default=0)
+        return ClientReport(self.ref, SEVERITY[worst], links)
 
     def reroute(self, process_of: Callable[[int], Process]) -> None:
         """Other connections have changed: let the sources feed a new flow."""
@@ -170,8 +181,7 @@ class Client:
         """
         self.stop_sources()
         deadline = time.monotonic() + drain_s
-        while not self.sources_idle and time.monotonic() < deadline:
-            await asyncio.sleep(DRAIN_POLL_S)
+        await until(lambda: self.sources_idle, deadline)
         for _, intake in self.intakes:
             await intake.close()
         if self.outlet is None:

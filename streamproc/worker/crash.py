@@ -41,5 +41,5 @@ def _handle(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
 
 
 def _end(error: BaseException) -> None:
-    tell.worker_crashed(error)
+    tell.failed_unexpectedly("worker", error)
     os._exit(EXIT_CRASHED)

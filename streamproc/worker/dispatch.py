@@ -13,6 +13,7 @@ from pathlib import Path
 from streamproc.config.service import Limits
 from streamproc.errors import DeliveryRefused
 from streamproc.kernels.delivery import Delivery
+from streamproc.telemetry import events as tell
 from streamproc.telemetry import metrics
 from streamproc.telemetry.slots import Block
 from streamproc.worker.bus import Peer
@@ -138,9 +139,11 @@ class Dispatcher:
                 outbox.pump()
 
     def peer_lost(self, peer: Peer) -> None:
+        reopened = 0
         for outbox in self._outboxes.values():
             if outbox.lives_at(peer):
-                outbox.recall()
+                reopened += outbox.recall()
+        tell.peer_lost(self._index, peer.index, reopened)
 
     # The end.
 

@@ -115,7 +115,7 @@ class Flow:
                     self._work_out([entry], [payload], [header])[0]
                     for entry, payload, header in zip(entries, payloads, headers, strict=True)
                 ]
-            tell.flow_failed(self._inlet.connection_id, self._inlet.source_name, error)
+            tell.failed_unexpectedly(f"flow of {self._inlet.connection_id}", error)
             work = Work([], [], [])
             refusal = SignalError("internal", f"the message could not be processed: {error!r}")
             work.rejected.append((entries[0], refusal))

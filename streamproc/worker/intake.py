@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from streamproc.connectors.base import Batch, Source, Verdict
 from streamproc.errors import EndOfStream, RunnerError, SignalError
 from streamproc.kernels.settlement import Entry, Window
+from streamproc.telemetry import events as tell
 from streamproc.telemetry import metrics
 from streamproc.telemetry.slots import Block, Slot
 from streamproc.worker.crash import watch
@@ -55,6 +56,8 @@ class Intake:
 
     def __init__(
         self,
+        connection: str,
+        source_index: str,
         name: str,
         source: Source,
         process: Process,
@@ -66,6 +69,8 @@ class Intake:
         changed: Callable[[], None],
     ) -> None:
         self.process = process
+        self._connection = connection
+        self._source_index = source_index
         self._source = source
         self._at_once = at_once
         self._metrics = metrics
@@ -168,6 +173,7 @@ class Intake:
         if count:
             self._metrics.returned.add(count)
             self._metrics.in_flight.add(-count)
+            tell.message_returned(self._connection, self._source_index, count)
 
     def _tell_bytes(self) -> None:
         now = self.window.message_bytes

@@ -107,12 +107,14 @@ class Outbox:
                 out.append(delivery)
         return out
 
-    def recall(self) -> None:
-        """What was sent and has no receipt waits again, in order, before all else."""
-        if self._sent:
+    def recall(self) -> int:
+        """What was sent and has no receipt waits again, in order, before all else. -> count"""
+        count = len(self._sent)
+        if count:
             self._waiting.extendleft(reversed(self._sent.values()))
             self._sent.clear()
             self._sent_bytes = 0
+        return count
 
     def came_back(self, numbers: list[int]) -> None:
         """The client left its worker with these undelivered. Held until it is located anew."""

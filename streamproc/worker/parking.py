@@ -26,13 +26,14 @@ class ParkingFile:
     def __init__(self, path: Path, max_bytes: int) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         self._descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
-        self._room = max_bytes - os.fstat(self._descriptor).st_size
+        self.max_bytes = max_bytes
+        self.used_bytes = os.fstat(self._descriptor).st_size
 
     def park(self, connection_id: str, deliveries: Sequence[Delivery], error: RunnerError) -> int:
         """Write the first of *deliveries* that fit, whole lines only. -> how many."""
         taken = 0
         lines: list[bytes] = []
-        room = self._room
+        room = self.max_bytes - self.used_bytes
         for delivery in deliveries:
             line = _line(connection_id, delivery, error)
             if len(line) > room:
@@ -50,7 +51,7 @@ class ParkingFile:
         if written != len(data):
             os.ftruncate(self._descriptor, os.fstat(self._descriptor).st_size - written)
             return 0
-        self._room -= written
+        self.used_bytes += written
         return taken
 
     def close(self) -> None:

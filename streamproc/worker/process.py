@@ -49,9 +49,9 @@ from streamproc.worker.listeners import Listeners
 from streamproc.worker.parking import ParkingFile
 from streamproc.worker.routes import Routes
 from streamproc.worker.tally import Tally
+from streamproc.worker.waiting import until
 
 ORPHAN_DRAIN_S = 30.0
-DRAIN_POLL_S = 0.02
 
 
 class Worker:
@@ -147,6 +147,7 @@ class Worker:
             lag_s = max(0.0, loop.time() - due)
             self._lag.set(lag_s)
             self._gauge()
+            tell.flush()
             self._tell(Beat(lag_s))
 
     def _gauge(self) -> None:
@@ -179,6 +180,7 @@ class Worker:
     def _apply(self, assign: Assign) -> None:
         self._listeners.receive()
         service = assign.service
+        tell.configure(service.log, f"worker {self._index}")
         if self._parking is None:
             path = Path(service.data_dir) / f"parked-{self._index}.ndjson"
             self._parking = ParkingFile(path, service.limits.parked_bytes)
@@ -272,8 +274,11 @@ class Worker:
 
     def _park(self, client: str, deliveries: list[Delivery], error: DeliveryRefused) -> int:
         assert self._parking is not None
+        assert self._assign is not None
         connection = client.rpartition("#")[0]
-        return ClientLedger(connection, self._tally, self._parking).park(deliveries, error)
+        retry = self._assign.service.retry
+        ledger = ClientLedger(connection, self._tally, self._parking, retry)
+        return ledger.park(deliveries, error)
 
     # What peers bring.
 
@@ -296,18 +301,17 @@ class Worker:
         clients = list(self._clients.values())
         for client in clients:
             client.stop_sources()
-        await _until(lambda: all(client.sources_idle for client in clients), deadline)
+        await until(lambda: all(client.sources_idle for client in clients), deadline)
         for client in clients:
             for _, intake in client.intakes:
                 await intake.close()
         left = sum(client.unsettled for client in clients)
-        tell.worker_drained(self._index, left)
         self._tell(Drained(left))
         if self._dispatcher is not None:
             self._dispatcher.drained()
-        await _until(lambda: self._bus.finished, deadline)
+        await until(lambda: self._bus.finished, deadline)
         outlets = [client.outlet for client in clients if client.outlet is not None]
-        await _until(lambda: not any(len(outlet.lanes) for outlet in outlets), deadline)
+        await until(lambda: not any(len(outlet.lanes) for outlet in outlets), deadline)
         for outlet in outlets:
             await outlet.close()
         await self._bus.close()
@@ -318,11 +322,3 @@ class Worker:
         with suppress(ConnectionError):
             if self._writer is not None:
                 await self._writer.drain()
-
-
-async def _until(condition: Callable[[], bool], deadline: float) -> bool:
-    while not condition():
-        if time.monotonic() >= deadline:
-            return False
-        await asyncio.sleep(DRAIN_POLL_S)
-    return True
