@@ -1,0 +1,175 @@
+"""Field selectors: which parts of a JSON object are wanted.
+
+    thingId,attributes/location,features(lamp/properties/on,fan),features/*/properties/unit
+
+``parse`` takes any selector, ``parse_extra_fields`` what a target's ``extraFields`` may name.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from typing import Any, Final, TypeAlias
+
+from streamproc.errors import ExpressionError
+from streamproc.lang import pointer
+
+MAX_LENGTH: Final = 8_192  # characters
+MAX_POINTERS: Final = 512
+MAX_DEPTH: Final = 32  # parentheses inside each other
+
+FIELDS: Final = (
+    *("thingId", "policyId", "definition", "attributes", "features"),
+    *("_namespace", "_revision", "_created", "_modified", "_metadata", "_policy", "_context"),
+)
+_WITH_PATH: Final = frozenset({"attributes", "features", "_context"})
+# Text up to what ends it: a placeholder is taken whole, whatever is in it.
+_TEXT: Final = re.compile(r"(?:\{\{.*?\}\}|[^,()])*", re.DOTALL)
+
+# A tree of wanted keys; None: all below is wanted.
+Tree: TypeAlias = dict[str, "Tree | None"]
+
+
+@dataclass(frozen=True, slots=True)
+class Selector:
+    """A parsed selector: its pointers, each once, in the order written."""
+
+    text: str
+    keys: tuple[pointer.Keys, ...]
+    pointers: tuple[str, ...]
+    has_placeholders: bool
+    _tree: Tree = field(compare=False, repr=False)
+
+    def select(self, document: dict[str, Any], *, wildcards: bool = True) -> dict[str, Any]:
+        """The wanted parts of *document*; with *wildcards* ``features/*`` means any feature."""
+        return _select(document, self._tree, wildcards, top=True)
+
+
+def parse(text: str) -> Selector:
+    """Parse any selector; raises ExpressionError ``json.fieldselector.invalid``."""
+    if len(text) > MAX_LENGTH:
+        raise _invalid(f"it has {len(text)} characters, {MAX_LENGTH} are allowed", None)
+    found: list[pointer.Keys] = []
+    if text:
+        end = _list(text, 0, (), found, 0)
+        if end < len(text):
+            raise _invalid(f"{text[end]!r} at {end} closes nothing", end)
+    return _selector(text, found)
+
+
+def parse_extra_fields(text: str) -> Selector:
+    """Parse ``extraFields``; raises ExpressionError ``things:field.selection.invalid``."""
+    if len(text) > MAX_LENGTH:
+        raise _refused(f"it has {len(text)} characters, {MAX_LENGTH} are allowed", None, "")
+    found: list[pointer.Keys] = []
+    at = 0
+    while True:
+        end = _TEXT.match(text, at).end()  # type: ignore[union-attr]  # matches nothing too
+        found.append(_extra_field(text[at:end], at))
+        if end == len(text):
+            return _selector(text, found)
+        if text[end] != ",":
+            hint = "write each field in full: attributes/a,attributes/b"
+            raise _refused(
+                f"groups in parentheses are not possible, found {text[end]!r}", end, hint
+            )
+        at = end + 1
+
+
+def _list(text: str, at: int, prefix: pointer.Keys, found: list[pointer.Keys], depth: int) -> int:
+    """Fields with commas between, from *at* to what cannot belong to them; returns its place."""
+    if depth > MAX_DEPTH:
+        raise _invalid(f"more than {MAX_DEPTH} parentheses are inside each other", at)
+    while True:
+        end = _TEXT.match(text, at).end()  # type: ignore[union-attr]  # matches nothing too
+        keys = prefix + pointer.parse(text[at:end])
+        if text.startswith("(", end):
+            end = _list(text, end + 1, keys, found, depth + 1)
+            if not text.startswith(")", end):
+                raise _invalid("a parenthesis is not closed", len(text))
+            end += 1
+        else:
+            found.append(keys)
+        if len(found) > MAX_POINTERS:
+            raise _invalid(f"it names more than {MAX_POINTERS} fields", end)
+        if not text.startswith(",", end):
+            if end < len(text) and text[end] != ")":
+                raise _invalid(f"expected a comma at {end}, found {text[end]!r}", end)
+            return end
+        at = end + 1
+
+
+def _extra_field(text: str, at: int) -> pointer.Keys:
+    name, slash, path = text.removeprefix("/").partition("/")
+    if name not in FIELDS:
+        if text != text.strip():
+            raise _refused(f"{text!r} has a blank around it", at, "leave the blank out")
+        close = get_close_matches(name, FIELDS, 1)
+        hint = f"did you mean {close[0]}?" if close else f"possible are {', '.join(FIELDS)}"
+        raise _refused(f"{name!r} is no field of a thing" if name else "a field is empty", at, hint)
+    if slash and (name not in _WITH_PATH or not path):
+        raise _refused(f"nothing can follow {name!r}, found {slash + path!r}", at + len(name), "")
+    return pointer.parse(text)
+
+
+def _selector(text: str, found: list[pointer.Keys]) -> Selector:
+    if len(found) > MAX_POINTERS:
+        raise _invalid(f"it names {len(found)} fields, {MAX_POINTERS} are allowed", None)
+    keys = tuple(dict.fromkeys(found))
+    tree: Tree = {}
+    for each in keys:
+        _add(tree, each)
+    return Selector(text, keys, tuple(map(pointer.render, keys)), "{{" in text, tree)
+
+
+def _add(tree: Tree, keys: pointer.Keys) -> None:
+    for key in keys[:-1]:
+        below = tree.setdefault(key, {})
+        if below is None:  # all of it is wanted already
+            return
+        tree = below
+    if keys:
+        tree[keys[-1]] = None
+
+
+def _select(
+    document: dict[str, Any], tree: Tree, wildcards: bool, top: bool = False
+) -> dict[str, Any]:
+    result: dict[str, Any] = {}
+    for key, below in tree.items():
+        if key not in document:
+            continue
+        value = document[key]
+        if below is None:
+            result[key] = value
+        elif isinstance(value, dict):
+            if wildcards and top and key == "features" and "*" in below:
+                below = _spread(value, below)
+            part = _select(value, below, wildcards)
+            if part:
+                result[key] = part
+    return result
+
+
+def _spread(features: dict[str, Any], wanted: Tree) -> Tree:
+    """What is wanted of each feature, where some are named and ``*`` stands for all."""
+    every = wanted["*"]
+    return {name: _union(wanted.get(name, {}), every) for name in features}
+
+
+def _union(left: Tree | None, right: Tree | None) -> Tree | None:
+    if left is None or right is None:
+        return None
+    both = {key: _union(left[key], right[key]) for key in left.keys() & right.keys()}
+    return {**left, **right, **both}
+
+
+def _invalid(what: str, position: int | None) -> ExpressionError:
+    message = f"the field selector is not valid: {what}"
+    return ExpressionError("json.fieldselector.invalid", message, position=position)
+
+
+def _refused(what: str, position: int | None, hint: str) -> ExpressionError:
+    message = f"the extra fields are not valid: {what}"
+    return ExpressionError("things:field.selection.invalid", message, position=position, hint=hint)
