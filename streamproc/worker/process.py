@@ -39,12 +39,13 @@ from streamproc.telemetry import metrics
 from streamproc.telemetry.slots import Block
 from streamproc.twin.policy import Policies
 from streamproc.worker.bus import Server
-from streamproc.worker.client import Client, ClientLedger
+from streamproc.worker.client import Client
 from streamproc.worker.crash import install, watch
 from streamproc.worker.dispatch import Dispatcher
 from streamproc.worker.flow import Flow
 from streamproc.worker.inlet import Inlet
 from streamproc.worker.intake import IntakeMetrics, Process
+from streamproc.worker.ledger import ClientLedger
 from streamproc.worker.listeners import Listeners
 from streamproc.worker.parking import ParkingFile
 from streamproc.worker.routes import Routes

@@ -1,0 +1,47 @@
+"""What became of the deliveries of one client: counted, told, parked."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from streamproc.config.service import Retry
+from streamproc.errors import RunnerError
+from streamproc.kernels.delivery import Delivery
+from streamproc.telemetry import events as tell
+from streamproc.worker.parking import ParkingFile
+from streamproc.worker.retry import wait_s
+from streamproc.worker.tally import Tally
+
+
+class ClientLedger:
+    """Implements ``Ledger`` for the outlet of one client."""
+
+    def __init__(
+        self, connection_id: str, tally: Tally, parking: ParkingFile, retry: Retry
+    ) -> None:
+        self._connection_id = connection_id
+        self._retry = retry
+        self._tally = tally
+        self._parking = parking
+
+    def delivered(self, deliveries: Sequence[Delivery]) -> None:
+        self._tally.delivered(self._connection_id, deliveries)
+
+    def retried(self, deliveries: Sequence[Delivery], error: RunnerError) -> None:
+        self._tally.retried(self._connection_id, deliveries, error.code)
+        first = deliveries[0]
+        longest_s = wait_s(self._retry, first.attempts, error, 1.0)
+        tell.delivery_retried(
+            self._connection_id, first.target, error.code, str(error), len(deliveries), longest_s
+        )
+
+    def park(self, deliveries: Sequence[Delivery], error: RunnerError) -> int:
+        count = self._parking.park(self._connection_id, deliveries, error)
+        if count:
+            self._tally.parked(self._connection_id, deliveries[:count], error.code)
+            tell.delivery_parked(
+                self._connection_id, deliveries[0].target, error.code, str(error), count
+            )
+        if count < len(deliveries):
+            tell.parking_full(self._parking.used_bytes, self._parking.max_bytes)
+        return count
