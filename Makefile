@@ -14,10 +14,10 @@ TYPED_TESTS = tests/brokers tests/conftest.py tests/faults/proxy.py tests/integr
 KERNELS     = $(patsubst ext/streamproc/kernels/%.pyx,streamproc.kernels.%,$(wildcard ext/streamproc/kernels/*.pyx))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup kernels brokers demo test test-unit test-e2e faults check fix bench docs docs-check dist clean distclean
+.PHONY: help setup kernels brokers demo test test-unit test-e2e faults check fix bench bench-micro docs docs-check dist clean distclean
 
 help: ## print this
-	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: ## make .venv with all that is needed (PYTHON=python3.12, VENV=.venv-3.12)
 	@test -n "$(PYTHON)"
@@ -58,6 +58,9 @@ fix: setup ## put right what lint and format can
 
 bench: setup brokers ## measure, end to end
 	$(BIN)/python -m bench.e2e
+
+bench-micro: setup ## measure the kernels and other small things
+	$(PYTEST) bench/micro --benchmark-only
 
 docs: setup ## write the generated reference pages and the schema
 	$(BIN)/streamproc docs
