@@ -1,0 +1,376 @@
+"""The thread that owns a consumer: librdkafka is called from nowhere else.
+
+It reads while there is room, hands batches to the event loop, stores what is settled, and
+keeps serving the group while there is no room. It is never waited for without a deadline.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol, cast
+
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
+
+from streamproc.connectors.kafka import faults
+from streamproc.connectors.kafka.partition import Partition
+from streamproc.connectors.kafka.records import Arrival, Record, correlation_ids, decode
+from streamproc.connectors.kafka.settings import SESSION_TIMEOUT_S
+from streamproc.errors import Misconfigured, NotConnected, RunnerError
+
+TURN_S = 0.2  # longest native wait
+BATCH = 500  # messages of one native call
+OPEN_S = 15.0  # for the brokers to answer
+UNKNOWN_S = 2.0  # a topic may be too new for this broker
+ASK_S = 5.0  # for offsets, at an assignment
+DOWN_S = 30.0  # all brokers away for longer: the link is lost
+PAUSE_AFTER_S = 2.0  # without room for longer: pause, and serve the group
+DRAIN_S = min(5.0, SESSION_TIMEOUT_S / 2)  # for the runner, at a revocation
+
+
+class Loop(Protocol):
+    """What the thread tells the event loop. Called on the thread; must not block."""
+
+    def opened(self) -> None: ...
+    def arrived(self, arrivals: list[Arrival]) -> None: ...
+    def close_partitions(self, partitions: Sequence[Partition]) -> None: ...
+    def ended(self, error: RunnerError | None) -> None: ...
+
+
+class Room:
+    """Messages and bytes handed over and not yet read. Each side writes its own counts."""
+
+    def __init__(self, messages: int, size: int) -> None:
+        self._messages = messages
+        self._size = size
+        self._widest = 1  # bytes of a message, lately
+        self.put_messages = self.put_size = 0  # by the thread
+        self.taken_messages = self.taken_size = 0  # by the loop
+        self.freed = threading.Event()
+
+    def put(self, arrivals: Sequence[Arrival]) -> None:
+        for arrival in arrivals:
+            count = len(arrival.offsets)
+            self.put_messages += count
+            self.put_size += arrival.size
+            if count:
+                self._widest = max(arrival.size // count, self._widest // 2, 1)
+
+    def take(self, arrival: Arrival) -> None:
+        self.taken_messages += len(arrival.offsets)
+        self.taken_size += arrival.size
+        self.freed.set()
+
+    def left(self) -> int:
+        """How many messages more may come, going by the size of the last ones."""
+        messages = self._messages - (self.put_messages - self.taken_messages)
+        size = self._size - (self.put_size - self.taken_size)
+        if size <= 0 or messages <= 0:
+            return 0
+        return min(messages, max(size // self._widest, 1))
+
+
+class Intake(threading.Thread):
+    """One consumer, from its making to its end. A new one is made for each ``open``."""
+
+    def __init__(
+        self,
+        settings: dict[str, Any],
+        topics: Sequence[str],
+        room: Room,
+        loop: Loop,
+        *,
+        from_end: bool,
+    ) -> None:
+        super().__init__(name=f"kafka-{settings['client.id']}", daemon=True)
+        self._settings = settings | {"error_cb": self._on_error}
+        self._topics = list(topics)
+        self._room = room
+        self._loop = loop
+        self._from_end = from_end
+        self._partitions: dict[tuple[str, int], Partition] = {}
+        self._known: dict[str, int] = {}  # topic -> its partitions when we opened
+        self._paused: set[Partition] = set()
+        self._news: deque[Partition] = deque()  # something to store
+        self._orders: deque[Callable[[Consumer], None]] = deque()
+        self._rewinds: dict[Partition, tuple[float, int]] = {}  # -> (when, offset)
+        self._last_error: KafkaError | None = None
+        self._down_since: float | None = None
+        self._full_since: float | None = None
+        self._ids = correlation_ids()
+        self._reading = True
+        self._ending = False
+
+    # Called on the event loop.
+
+    def settled(self, partition: Partition) -> None:
+        """There is something new to commit."""
+        self._news.append(partition)
+
+    def rewind(self, partition: Partition, offset: int, delay_s: float) -> None:
+        """Read *partition* again from *offset*, after a while, as a new epoch."""
+        at = time.monotonic() + delay_s
+        self._orders.append(lambda _: self._rewinds.__setitem__(partition, (at, offset)))
+
+    def stop_reading(self) -> None:
+        """Take no more; go on storing, and stay in the group."""
+        self._reading = False
+
+    def end(self) -> None:
+        """Commit, leave, and end."""
+        self._ending = True
+        self._room.freed.set()
+
+    # The thread.
+
+    def run(self) -> None:
+        error: RunnerError | None = None
+        consumer: Consumer | None = None
+        try:
+            consumer = Consumer(self._settings)
+            self._check(consumer)
+            consumer.subscribe(
+                self._topics,
+                on_assign=self._on_assign,
+                on_revoke=self._on_revoke,
+                on_lost=self._on_lost,
+            )
+            self._loop.opened()
+            while not self._ending:
+                self._turn(consumer)
+        except RunnerError as failure:
+            error = failure
+        except KafkaException as failure:
+            error = faults.link_error(failure.args[0])
+        except (ValueError, TypeError) as failure:  # a setting librdkafka does not take
+            error = Misconfigured(str(failure))
+        finally:
+            self._ending = True
+            if consumer is not None:
+                self._leave(consumer)
+            self._loop.ended(error)
+
+    def _check(self, consumer: Consumer) -> None:
+        """The brokers answer and have our topics, or raise."""
+        started = time.monotonic()
+        for topic in self._topics:
+            while (why := self._ask(consumer, topic)) is not None:
+                waited = time.monotonic() - started
+                if self._ending:
+                    raise NotConnected("closed while it was opened")
+                if isinstance(why, Misconfigured) and waited > UNKNOWN_S:
+                    raise why
+                if waited > OPEN_S:
+                    raise why
+                time.sleep(0.05)
+
+    def _ask(self, consumer: Consumer, topic: str) -> RunnerError | None:
+        try:
+            found = consumer.list_topics(topic, timeout=TURN_S).topics[topic]
+        except KafkaException as failure:
+            consumer.poll(0)  # serves error_cb
+            if self._last_error is None:
+                return NotConnected(faults.words(failure.args[0]))
+            return faults.link_error(self._last_error)
+        if found.error is None:
+            self._known[topic] = len(found.partitions)
+            return None
+        if found.error.code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
+            return Misconfigured(f"topic {topic!r} does not exist")
+        if found.error.code() in faults.PASSING:
+            return NotConnected(faults.words(found.error))
+        return Misconfigured(f"topic {topic!r}: {faults.words(found.error)}")
+
+    def _turn(self, consumer: Consumer) -> None:
+        if self._last_error is not None and self._last_error.fatal():
+            raise faults.link_error(self._last_error)
+        self._obey(consumer)
+        room = self._room.left() if self._reading else 0
+        if not room:
+            self._wait(consumer)
+            return
+        self._full_since = None
+        self._hold(consumer, everything=False)
+        messages = consumer.consume(1, TURN_S)
+        if not messages:
+            self._probe(consumer)
+            return
+        if room > 1:
+            messages += consumer.consume(min(room - 1, BATCH), 0)
+        self._take(messages)
+
+    def _wait(self, consumer: Consumer) -> None:
+        """There is no room. Read nothing; when that lasts, pause, and serve the group."""
+        now = time.monotonic()
+        if self._full_since is None:
+            self._full_since = now
+        if now - self._full_since >= PAUSE_AFTER_S or not self._reading:
+            self._hold(consumer, everything=True)
+            message = consumer.poll(0)
+            if message is not None:
+                self._take([message])
+        self._room.freed.clear()
+        if not self._room.left() or not self._reading:
+            self._room.freed.wait(TURN_S / 2)
+
+    def _take(self, messages: list[Message]) -> None:
+        errors = [error for message in messages if (error := message.error()) is not None]
+        for error in errors:
+            if error.code() not in faults.PASSING:
+                raise faults.link_error(error)
+        good = [message for message in messages if message.error() is None] if errors else messages
+        self._down_since = None
+        arrivals = decode(cast(list[Record], good), self._find, self._ids, time.time() * 1000)
+        if arrivals and self._reading:
+            self._room.put(arrivals)
+            self._loop.arrived(arrivals)
+
+    def _find(self, topic: str, number: int) -> Partition | None:
+        partition = self._partitions.get((topic, number))
+        return None if partition is None or partition.gone else partition
+
+    def _obey(self, consumer: Consumer) -> None:
+        while self._orders:
+            self._orders.popleft()(consumer)
+        self._store_news(consumer)
+        now = time.monotonic()
+        for old in [old for old, (at, _) in self._rewinds.items() if at <= now]:
+            _, offset = self._rewinds.pop(old)
+            self._seek(consumer, old, offset)
+
+    def _seek(self, consumer: Consumer, old: Partition, offset: int) -> None:
+        if self._partitions.get((old.topic, old.number)) is not old:
+            return  # taken from us meanwhile
+        here = TopicPartition(old.topic, old.number, offset)
+        if old in self._paused:
+            self._paused.discard(old)
+            consumer.resume([here])
+        consumer.seek(here)
+        new = Partition(old.topic, old.number, offset, old.stored)
+        self._partitions[old.topic, old.number] = new
+        self._news.append(new)
+
+    def _hold(self, consumer: Consumer, *, everything: bool) -> None:
+        """Pause what is not to be read now, and resume what is."""
+        wanted = {
+            partition
+            for partition in self._partitions.values()
+            if everything or partition.is_full or partition in self._rewinds
+        }
+        if wanted == self._paused:
+            return
+        if more := wanted - self._paused:
+            consumer.pause([_place(partition) for partition in more])
+        if less := self._paused - wanted:
+            consumer.resume([_place(partition) for partition in less])
+        self._paused = wanted
+
+    def _store_news(self, consumer: Consumer) -> None:
+        partitions = []
+        while self._news:
+            partition = self._news.popleft()
+            if self._partitions.get((partition.topic, partition.number)) is partition:
+                partitions.append(partition)
+        if partitions:
+            self._store(consumer, partitions)
+
+    def _store(self, consumer: Consumer, partitions: Sequence[Partition]) -> None:
+        """Store what is settled, never past a gap; librdkafka commits it in the background."""
+        stored: dict[Partition, int] = {}
+        for partition in partitions:
+            offset = partition.position
+            if offset is not None and offset != partition.stored:
+                stored[partition] = offset
+        if not stored:
+            return
+        places = [TopicPartition(p.topic, p.number, at) for p, at in stored.items()]
+        try:
+            consumer.store_offsets(offsets=places)
+        except KafkaException as failure:
+            if failure.args[0].code() != KafkaError._STATE:
+                raise
+            return  # they were taken from us, and we are about to hear of it
+        for partition, offset in stored.items():
+            partition.stored = offset
+
+    def _probe(self, consumer: Consumer) -> None:
+        """All brokers are down, as it seems: see whether one answers, and not for ever."""
+        if self._down_since is None:
+            return
+        try:
+            consumer.list_topics(self._topics[0], timeout=TURN_S)
+        except KafkaException as failure:
+            if time.monotonic() - self._down_since > DOWN_S:
+                raise faults.link_error(self._last_error or failure.args[0]) from failure
+        else:
+            self._down_since = self._last_error = None
+
+    def _leave(self, consumer: Consumer) -> None:
+        try:
+            self._store_news(consumer)
+            consumer.close()  # revokes, commits what is stored, leaves the group
+        except (KafkaException, RuntimeError):
+            pass  # the group will find out; what was not committed comes again
+
+    # Callbacks of librdkafka, inside consume, poll and close.
+
+    def _on_error(self, error: KafkaError) -> None:
+        if error.code() == KafkaError._ALL_BROKERS_DOWN:
+            if self._down_since is None:
+                self._down_since = time.monotonic()
+            if self._last_error is not None:
+                return  # said more
+        self._last_error = error
+
+    def _on_assign(self, consumer: Consumer, places: list[TopicPartition]) -> None:
+        starts: list[TopicPartition] = []
+        if self._from_end and places:
+            starts = self._fresh(consumer, places)
+        for place in places:
+            key = (place.topic, place.partition)
+            self._partitions[key] = Partition(place.topic, place.partition)
+        if starts:
+            by_place = {(place.topic, place.partition): place for place in starts}
+            consumer.incremental_assign(
+                [by_place.get((place.topic, place.partition), place) for place in places]
+            )
+            consumer.store_offsets(offsets=starts)
+
+    def _fresh(self, consumer: Consumer, places: list[TopicPartition]) -> list[TopicPartition]:
+        """Where the group has never been begins at its end, and says so, so that a restart
+        does not begin at a later end. A partition that is new since begins at its beginning."""
+        starts = []
+        for place in consumer.committed(places, timeout=ASK_S):
+            if place.offset < 0 and place.partition < self._known.get(place.topic, 0):
+                _, end = consumer.get_watermark_offsets(place, timeout=ASK_S)
+                starts.append(TopicPartition(place.topic, place.partition, end))
+        return starts
+
+    def _on_revoke(self, consumer: Consumer, places: list[TopicPartition]) -> None:
+        """Hand out no more, give the runner a little time, store, and let go."""
+        leaving = self._pop(places)
+        self._loop.close_partitions(leaving)
+        if not self._ending:
+            ends = time.monotonic() + DRAIN_S
+            for partition in leaving:
+                partition.drained.wait(max(ends - time.monotonic(), 0))
+        self._store(consumer, leaving)
+        for partition in leaving:
+            partition.gone = True
+
+    def _on_lost(self, _: Consumer, places: list[TopicPartition]) -> None:
+        """Others have them already: nothing of ours counts."""
+        for partition in self._pop(places):
+            partition.gone = True
+
+    def _pop(self, places: list[TopicPartition]) -> list[Partition]:
+        found = [self._partitions.pop((place.topic, place.partition), None) for place in places]
+        leaving = [partition for partition in found if partition is not None]
+        self._paused.difference_update(leaving)
+        return leaving
+
+
+def _place(partition: Partition) -> TopicPartition:
+    return TopicPartition(partition.topic, partition.number)

@@ -1,0 +1,88 @@
+"""One assignment of a partition to us: what of it is handed out, done, and may be committed.
+
+Each assignment, and each rewind, is an object of its own: an epoch. Receipts of messages of
+an older epoch find their object gone, and change nothing.
+
+The event loop hands out and settles; the consumer's thread takes away and stores. What one
+writes the other only reads.
+"""
+
+from __future__ import annotations
+
+import threading
+
+from streamproc.kernels.watermark import Watermark
+
+MOST_HELD_BACK = 1 << 16
+"""Messages behind the oldest unsettled one. With more, the partition is not read on."""
+
+
+class Partition:
+    """``gone``: receipts do not count any more. ``closing``: nothing more is handed out.
+
+    ``first`` and ``stored`` continue an older epoch: where it stood, and what it had stored.
+    """
+
+    __slots__ = (
+        "_first",
+        "closing",
+        "drained",
+        "gone",
+        "is_full",
+        "number",
+        "stored",
+        "topic",
+        "watermark",
+    )
+
+    def __init__(
+        self, topic: str, number: int, first: int | None = None, stored: int | None = None
+    ) -> None:
+        self.topic = topic
+        self.number = number
+        self.gone = False
+        self.closing = False
+        self.is_full = False
+        self.drained = threading.Event()  # set when closing and nothing is open
+        self.watermark: Watermark | None = None  # until something is handed out
+        self.stored = stored  # written by the thread: the offset last stored
+        self._first = first
+
+    @property
+    def position(self) -> int | None:
+        """The offset to commit, or None where there is none yet."""
+        return self._first if self.watermark is None else self.watermark.position
+
+    def has_room(self, count: int) -> bool:
+        """Whether *count* messages more may be handed out."""
+        return self.watermark is None or self.watermark.window + count <= MOST_HELD_BACK
+
+    def hand_out(self, offsets: list[int], expired: list[int]) -> None:
+        """Both go out; the *expired* ones are done already."""
+        every = sorted(offsets + expired) if expired else offsets
+        if self.watermark is None:
+            if self._first is None:
+                self._first = self.stored = every[0]
+            self.watermark = Watermark(self._first)
+        self.watermark.add(every)
+        if expired:
+            self.watermark.done(expired)
+
+    def settle(self, offsets: list[int]) -> bool:
+        """They are done. Whether there is something new to commit."""
+        watermark = self.watermark
+        if watermark is None:
+            return False
+        advanced = watermark.done(offsets)
+        if self.closing and not watermark.open:
+            self.drained.set()
+        return advanced is not None
+
+    def close(self) -> None:
+        """Hand out nothing more."""
+        self.closing = True
+        if self.watermark is None or not self.watermark.open:
+            self.drained.set()
+
+    def __repr__(self) -> str:
+        return f"<Partition {self.topic}#{self.number} {self.watermark}>"

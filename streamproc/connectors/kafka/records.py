@@ -1,0 +1,148 @@
+"""From librdkafka's messages to runs of messages of one partition. Runs per batch, in a thread.
+
+Everything here costs every message. Measured, with a key and four headers: 1.4 us a message.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+from collections.abc import Callable, Iterator, Sequence
+from typing import Protocol
+
+from streamproc.connectors.kafka.partition import Partition
+
+Find = Callable[[str, int], Partition | None]
+OVERHEAD_BYTES = 512  # what a message costs beyond its payload
+
+
+class Record(Protocol):
+    """What a consumer's message without an error is, more exactly than its own types say."""
+
+    def topic(self) -> str: ...
+    def partition(self) -> int: ...
+    def offset(self) -> int: ...
+    def key(self) -> bytes | None: ...
+    def value(self) -> bytes | None: ...
+    def headers(self) -> list[tuple[str, bytes | None]] | None: ...
+    def timestamp(self) -> tuple[int, int]: ...  # kind, milliseconds
+
+
+class Arrival:
+    """Messages of one partition, in order. Those that had expired are only offsets."""
+
+    __slots__ = ("expired", "headers", "offsets", "partition", "payloads", "size")
+
+    def __init__(
+        self,
+        partition: Partition,
+        payloads: list[bytes],
+        headers: list[dict[str, str]],
+        offsets: list[int],
+    ) -> None:
+        self.partition = partition
+        self.payloads = payloads
+        self.headers = headers
+        self.offsets = offsets
+        self.expired: list[int] = []
+        self.size = sum(map(len, payloads)) + OVERHEAD_BYTES * len(payloads)
+
+    def drop_expired(self, now_ms: float) -> None:
+        """Keep nothing but the offsets of messages whose time is over."""
+        late = [is_expired(headers, now_ms) for headers in self.headers]
+        if any(late):
+            keep = [not one for one in late]
+            self.expired = list(itertools.compress(self.offsets, late))
+            self.payloads = list(itertools.compress(self.payloads, keep))
+            self.headers = list(itertools.compress(self.headers, keep))
+            self.offsets = list(itertools.compress(self.offsets, keep))
+            self.size = sum(map(len, self.payloads)) + OVERHEAD_BYTES * len(self.payloads)
+
+
+def correlation_ids() -> Iterator[str]:
+    """Ids in the form of a UUID: 80 random bits of this source, then a count."""
+    lead = os.urandom(10).hex()
+    lead = f"{lead[:8]}-{lead[8:12]}-{lead[12:16]}-{lead[16:]}-"
+    return (f"{lead}{number:012x}" for number in itertools.count())
+
+
+def decode(
+    messages: Sequence[Record], find: Find, ids: Iterator[str], now_ms: float
+) -> list[Arrival]:
+    """Group *messages* by partition, as they come; those of partitions not ours are left out."""
+    arrivals: list[Arrival] = []
+    start = 0
+    for topic, number, end in _runs(messages):
+        partition = find(topic, number)
+        if partition is not None:
+            arrivals.append(_arrival(partition, topic, messages[start:end], ids, now_ms))
+        start = end
+    return arrivals
+
+
+def _runs(messages: Sequence[Record]) -> Iterator[tuple[str, int, int]]:
+    """(topic, partition, one past the last) of each run of messages of one partition."""
+    places = [(message.topic(), message.partition()) for message in messages]
+    end = 0
+    for (topic, number), run in itertools.groupby(places):
+        end += sum(1 for _ in run)
+        yield topic, number, end
+
+
+def _arrival(
+    partition: Partition,
+    topic: str,
+    messages: Sequence[Record],
+    ids: Iterator[str],
+    now_ms: float,
+) -> Arrival:
+    every: list[dict[str, str]] = []
+    at, at_text = -1, ""
+    has_ttl = False
+    for message in messages:
+        fields = message.headers()
+        headers = {} if fields is None else _texts(fields)
+        # What the transport says wins over what a sender wrote under the same name.
+        headers["kafka.topic"] = topic
+        key = message.key()
+        if key is not None:
+            headers["kafka.key"] = key.decode("utf-8", "replace")
+        elif "kafka.key" in headers:
+            del headers["kafka.key"]
+        timestamp = message.timestamp()[1]
+        if timestamp != at:
+            at, at_text = timestamp, str(timestamp)
+        headers["kafka.timestamp"] = at_text
+        if "correlation-id" not in headers:
+            headers["correlation-id"] = next(ids)
+        if "ttl" in headers:
+            has_ttl = True
+        every.append(headers)
+    arrival = Arrival(
+        partition,
+        [message.value() or b"" for message in messages],
+        every,
+        [message.offset() for message in messages],
+    )
+    if has_ttl:
+        arrival.drop_expired(now_ms)
+    return arrival
+
+
+def _texts(fields: list[tuple[str, bytes | None]]) -> dict[str, str]:
+    """The last of several values of a name; no value is the empty text."""
+    try:
+        return {name: value.decode() for name, value in fields}  # type: ignore[union-attr]
+    except (UnicodeDecodeError, AttributeError):
+        return {
+            name: "" if value is None else value.decode("utf-8", "replace")
+            for name, value in fields
+        }
+
+
+def is_expired(headers: dict[str, str], now_ms: float) -> bool:
+    """Whether ``creation-time`` + ``ttl``, in milliseconds, has passed. False if not numbers."""
+    try:
+        return int(headers["creation-time"]) + int(headers["ttl"]) < now_ms
+    except (KeyError, ValueError):
+        return False
