@@ -1,0 +1,207 @@
+"""The source side: back-pressure, settlement, lost links, stopping. The source is a script."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from streamproc.connectors.base import Batch, Verdict
+from streamproc.errors import EndOfStream, NotConnected, SignalError
+from streamproc.kernels.settlement import Entry, Window
+from streamproc.telemetry.slots import Block
+from streamproc.worker.intake import Intake, IntakeMetrics
+from tests.unit.worker.script import until
+
+
+class ScriptedSource:
+    """Hands out what the test puts into ``next``."""
+
+    def __init__(self) -> None:
+        self.next: asyncio.Queue[Batch | Exception] = asyncio.Queue()
+        self.settled: list[tuple[Any, list[int], Verdict, dict[int, SignalError]]] = []
+        self.reads = 0
+        self.opens = 0
+        self.closes = 0
+        self.stopped = False
+
+    async def open(self) -> None:
+        self.opens += 1
+
+    async def read(self) -> Batch:
+        self.reads += 1
+        item = await self.next.get()
+        if isinstance(item, Exception):
+            raise item
+        return item
+
+    def settle(
+        self,
+        origin: Any,
+        tokens: Sequence[int],
+        verdict: Verdict,
+        errors: Mapping[int, SignalError],
+    ) -> None:
+        self.settled.append((origin, list(tokens), verdict, dict(errors)))
+
+    async def stop(self) -> None:
+        self.stopped = True
+        self.next.put_nowait(EndOfStream("stopped"))
+
+    async def close(self) -> None:
+        self.closes += 1
+
+
+class Bench:
+    """An intake with its source, whose flow only keeps the entries."""
+
+    def __init__(self, folder: Path, *, messages: int = 100, at_once: bool = False) -> None:
+        self.block = Block.create(folder / "metrics")
+        self.metrics = IntakeMetrics.of(self.block, "c", "0")
+        self.source = ScriptedSource()
+        self.entries: list[Entry] = []
+        self.intake = Intake(
+            "c",
+            "0",
+            "source 0/0 q",
+            self.source,
+            self._flow,
+            max_messages=messages,
+            max_bytes=1 << 20,
+            at_once=at_once,
+            metrics=self.metrics,
+            changed=lambda: None,
+        )
+
+    def _flow(self, batch: Batch, entries: list[Entry], window: Window) -> None:
+        self.entries += entries
+
+    def put(self, *tokens: int, origin: str = "p") -> None:
+        self.source.next.put_nowait(
+            Batch([b"x"] * len(tokens), [{}] * len(tokens), list(tokens), origin)
+        )
+
+    def finish(self, count: int) -> None:
+        done, self.entries = self.entries[:count], self.entries[count:]
+        self.intake.window.release(done)
+
+    def books(self) -> tuple[int, int, int, int]:
+        m = self.metrics
+        settled = m.settled_accept.value + m.settled_reject.value
+        values = (m.received.value, settled, m.returned.value, m.in_flight.value)
+        assert values[0] == values[1] + values[2] + values[3]
+        return tuple(int(value) for value in values)  # type: ignore[return-value]
+
+
+@pytest.fixture
+async def bench(tmp_path: Path):
+    made = Bench(tmp_path)
+    yield made
+    await made.intake.close()
+
+
+async def test_messages_are_settled_when_they_are_done_and_not_before(bench: Bench) -> None:
+    bench.put(1, 2, 3)
+    await until(lambda: len(bench.entries) == 3)
+    assert bench.source.settled == []
+    bench.finish(2)
+    await until(lambda: bool(bench.source.settled))
+    assert bench.source.settled == [("p", [1, 2], Verdict.ACCEPT, {})]
+    assert bench.books() == (3, 2, 0, 1)
+
+
+async def test_a_full_window_stops_reading_and_room_starts_it_again(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, messages=2)
+    bench.put(1, 2)
+    await until(lambda: len(bench.entries) == 2)
+    bench.put(3)
+    for _ in range(20):
+        await asyncio.sleep(0)
+    assert bench.source.reads == 1
+    bench.finish(1)
+    await until(lambda: len(bench.entries) == 2)
+    assert bench.source.reads >= 2
+    await bench.intake.close()
+
+
+async def test_a_refused_message_is_told_with_its_reason(bench: Bench) -> None:
+    bench.put(1, 2)
+    await until(lambda: len(bench.entries) == 2)
+    error = SignalError("internal", "no")
+    bench.intake.window.reject(bench.entries[1], error)
+    bench.finish(2)
+    await until(lambda: len(bench.source.settled) == 2)
+    assert ("p", [2], Verdict.REJECT, {2: error}) in bench.source.settled
+    assert ("p", [1], Verdict.ACCEPT, {}) in bench.source.settled
+    assert bench.books() == (2, 2, 0, 0)
+
+
+async def test_a_lost_link_is_opened_again_and_old_messages_are_nobodys(bench: Bench) -> None:
+    bench.put(1, 2)
+    await until(lambda: len(bench.entries) == 2)
+    bench.source.next.put_nowait(NotConnected("cut"))
+    await until(lambda: bench.source.opens == 2)
+    assert bench.books() == (2, 0, 2, 0)
+    bench.finish(2)  # their receipts come late
+    bench.put(1)
+    await until(lambda: len(bench.entries) == 1)
+    bench.finish(1)
+    await until(lambda: bool(bench.source.settled))
+    assert bench.source.settled == [("p", [1], Verdict.ACCEPT, {})]
+    assert bench.books() == (3, 1, 2, 0)
+
+
+async def test_stop_takes_no_more_and_settles_what_is_there(bench: Bench) -> None:
+    bench.put(1)
+    await until(lambda: len(bench.entries) == 1)
+    bench.intake.stop()
+    await until(lambda: bench.source.stopped)
+    assert not bench.intake.idle
+    bench.finish(1)
+    await until(lambda: bool(bench.source.settled))
+    assert bench.intake.idle
+    assert bench.intake.link.report().state == "draining"
+
+
+async def test_stop_ends_an_intake_whose_window_is_full(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, messages=1)
+    bench.put(1)
+    await until(lambda: len(bench.entries) == 1)
+    bench.intake.stop()
+    bench.finish(1)
+    await until(lambda: bench.intake.idle)
+    await bench.intake.close()
+    assert bench.source.settled == [("p", [1], Verdict.ACCEPT, {})]
+
+
+async def test_close_settles_what_is_done_before_it_lets_go(bench: Bench) -> None:
+    bench.put(1, 2)
+    await until(lambda: len(bench.entries) == 2)
+    bench.finish(1)
+    await bench.intake.close()
+    assert bench.source.settled == [("p", [1], Verdict.ACCEPT, {})]
+    assert bench.books() == (2, 1, 1, 0)
+
+
+async def test_qos_0_settles_at_once_and_still_bounds_memory(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, messages=2, at_once=True)
+    bench.put(1, 2)
+    await until(lambda: len(bench.entries) == 2)
+    assert bench.source.settled == [("p", [1, 2], Verdict.ACCEPT, {})]
+    bench.put(3)
+    for _ in range(20):
+        await asyncio.sleep(0)
+    assert bench.source.reads == 1
+    bench.finish(2)
+    await until(lambda: len(bench.source.settled) == 2)
+    bench.finish(1)
+    await bench.intake.close()
+    assert bench.books() == (3, 3, 0, 0)
+
+
+async def test_a_source_that_ends_says_so(bench: Bench) -> None:
+    bench.source.next.put_nowait(EndOfStream("no more"))
+    await until(lambda: bench.intake.link.report().state == "ended")
