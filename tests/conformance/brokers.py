@@ -26,6 +26,9 @@ ADAPTORS: dict[str, str] = {
     "amqp-091": "tests.conformance.brokers_amqp091:Amqp091Adaptor",
 }
 
+PEERLESS = frozenset(("generator", "http-ingest"))
+"""Connectors that connect to nobody: nothing to cut, so ``cut`` and ``mend`` are not called."""
+
 
 class Message(NamedTuple):
     """A message as the far end sees it. *headers*: those that a user set, lower case."""
@@ -44,9 +47,6 @@ class Adaptor:
 
     name: ClassVar[str]
     """The connection type: a key of CONNECTORS."""
-
-    cuttable: ClassVar[bool] = True
-    """False where there is no peer to lose: ``cut`` and ``mend`` are then not called."""
 
     @staticmethod
     def missing() -> str:
