@@ -36,7 +36,7 @@ MAX_LENGTH: Final = 32_768  # characters
 MAX_DEPTH: Final = 64  # expressions inside each other
 MAX_NODES: Final = 4_096  # expressions and values
 MAX_PATTERN: Final = 1_024  # characters of a like or ilike pattern
-LONGEST: Final = range(-(2**63), 2**63)  # integers that Ditto's values can hold
+INTEGERS: Final = range(-(2**63), 2**63)  # what Ditto's values can hold
 
 OPERATORS: Final = (*COMPARISONS, "in", "and", "or", "not", "exists", "empty")
 
@@ -207,8 +207,8 @@ class _Parser:
         if found[0] == "-0":
             self.fail("-0 is not possible", "write 0")
         # Digits first: a number of a thousand digits is refused before it is computed.
-        if len(found[0]) > 20 or int(found[0]) not in LONGEST:
-            self.fail("the integer does not fit 64 bits", f"the largest is {LONGEST[-1]}")
+        if len(found[0]) > 20 or int(found[0]) not in INTEGERS:
+            self.fail("the integer does not fit 64 bits", f"the largest is {INTEGERS[-1]}")
         self.at = found.end()
         return int(found[0])
 

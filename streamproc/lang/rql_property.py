@@ -26,7 +26,7 @@ FIELDS: Final = (
     *("thingId", "policyId", "definition"),
     *("_namespace", "_revision", "_created", "_modified", "_metadata"),
 )
-# What can be compared below features/<id>/, and whether a path must follow.
+# What is below features/<id>/, and whether a path can follow.
 _PARTS: Final = {"definition": False, "properties": True, "desiredProperties": True}
 _SHAPES: Final = (
     *FIELDS,
@@ -68,7 +68,7 @@ def _is_known(name: str, keys: pointer.Keys, existence: bool) -> bool:
             # "attributes/" is all attributes, "_metadata" needs no slash for that.
             return bool(path) or name in ("attributes/", "_metadata/", "_metadata")
         case ("features", _, part, *path) if part in _PARTS:
-            return existence or bool(path) == _PARTS[part]
+            return bool(path) == _PARTS[part] or (existence and not path)
         case ("features", _):
             return existence and not name.endswith("/")
         case _:

@@ -1,0 +1,3 @@
+from streamproc.kernels.signal import Signal
+
+def thing_of(signals: list[Signal]) -> None: ...
