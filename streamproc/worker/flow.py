@@ -20,14 +20,14 @@ from typing import Any
 from streamproc.connectors.base import Batch
 from streamproc.errors import SignalError
 from streamproc.kernels.delivery import Delivery
+from streamproc.kernels.envelope import encode
 from streamproc.kernels.settlement import Entry, Window, deliveries, receipts
 from streamproc.kernels.signal import Signal
-from streamproc.protocol.envelope import encode
 from streamproc.telemetry import events as tell
 from streamproc.telemetry import metrics
 from streamproc.telemetry.slots import Block, Slot
 from streamproc.twin import stateless
-from streamproc.twin.policy import Policies
+from streamproc.twin.policy import WRITE, Policies, denied
 from streamproc.worker.dispatch import Dispatcher
 from streamproc.worker.inlet import Inlet
 from streamproc.worker.routes import Route, Routes, topic_of
@@ -51,7 +51,8 @@ class Work:
         self.rejected: list[tuple[Entry, SignalError]] = []
         self.made: list[tuple[Route, list[Delivery]]] = []
         self.dropped: list[tuple[Route, str, int]] = []  # cause, how many
-        self.unwanted = 0  # signals that no target is to get
+        self.accepted = 0
+        self.unwanted = 0  # of these, what no target is to get
 
     def passed(self, outcomes: list[Any]) -> list[Any]:
         """Take the messages whose outcome is an error off the path. -> the other outcomes."""
@@ -60,11 +61,17 @@ class Work:
             return outcomes
         self.rejected += [(self.entries[i], outcomes[i]) for i in sorted(bad)]
         rest = [i for i in range(len(outcomes)) if i not in bad]
+        self.keep(rest)
+        return [outcomes[i] for i in rest]
+
+    def keep(self, rest: list[int]) -> None:
+        """Forget all but these positions."""
+        if len(rest) == len(self.entries):
+            return
         for name in ("entries", "payloads", "headers", "identities", "signals"):
             column = getattr(self, name)
             if column:
                 setattr(self, name, [column[i] for i in rest])
-        return [outcomes[i] for i in rest]
 
 
 class Flow:
@@ -130,8 +137,17 @@ class Flow:
         work.passed(inlet.resolve_subjects(work.headers, work.signals))
         work.passed(inlet.map_headers(work.headers, work.signals))
         work.passed(inlet.enforce(work.identities, work.signals))
-        work.passed(self._policies.check_write(work.signals))
+        work.passed(self._may_write(work.signals))
         work.signals = work.passed(stateless.to_events(work.signals, _now()))
+        work.accepted = len(work.signals)
+        work.keep([i for i, signal in enumerate(work.signals) if signal is not None])
+
+    def _may_write(self, signals: list[Signal]) -> list[SignalError | None]:
+        allowed = self._policies.allowed(signals, None, WRITE)
+        return [
+            None if may else denied(signal, WRITE)
+            for may, signal in zip(allowed, signals, strict=True)
+        ]
 
     def _outbound(self, work: Work) -> None:
         """Make a delivery for each target that is to get a signal."""
@@ -145,7 +161,7 @@ class Flow:
                     for i in chosen:
                         wanted[i] = 1
                     self._deliver(route, chosen, work, payloads)
-        work.unwanted = wanted.count(0)
+        work.unwanted = work.accepted - len(wanted) + wanted.count(0)
 
     def _deliver(
         self, route: Route, chosen: list[int], work: Work, payloads: list[bytes | None]
@@ -183,7 +199,7 @@ class Flow:
 
     def _carry_out(self, work: Work, window: Window) -> None:
         connection, source = self._inlet.connection_id, self._inlet.source_name
-        self._accepted.add(len(work.entries))
+        self._accepted.add(work.accepted)
         self._filtered.add(work.unwanted)
         if work.rejected:
             causes: dict[str, list[SignalError]] = {}

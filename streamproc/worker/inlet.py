@@ -13,12 +13,12 @@ from streamproc.config.connection import Connection, Source
 from streamproc.config.service import Limits
 from streamproc.errors import SignalError
 from streamproc.kernels.enforcement import Enforcement
+from streamproc.kernels.envelope import parse
 from streamproc.kernels.headers import InboundMapping
 from streamproc.kernels.signal import Signal
-from streamproc.kernels.template import Template
+from streamproc.kernels.template import Subjects
 from streamproc.lang import template
 from streamproc.lang.scopes import Scope
-from streamproc.protocol.envelope import parse
 
 
 class Inlet:
@@ -32,13 +32,9 @@ class Inlet:
         def plan(text: str, scope: Scope) -> template.Plan:
             return template.parse(text, scope, connection_id=connection.id)
 
-        self._subjects = [
-            Template(plan(text, Scope.AUTHORIZATION_CONTEXT))
-            for text in source.authorization_context
-        ]
-        constants = [subject.constant for subject in self._subjects]
-        self._constant_subjects = (
-            None if None in constants else tuple(text for text in constants if text is not None)
+        self._subjects = Subjects(
+            [plan(text, Scope.AUTHORIZATION_CONTEXT) for text in source.authorization_context],
+            limits.max_subjects,
         )
         self._mapping = InboundMapping(
             {
@@ -80,17 +76,18 @@ class Inlet:
         self, headers: list[dict[str, str]], signals: list[Signal]
     ) -> list[SignalError | None]:
         """Say on whose behalf each signal acts."""
-        if self._constant_subjects is not None:
+        constant = self._subjects.constant
+        if constant is not None:
             for signal in signals:
-                signal.subjects = self._constant_subjects
+                signal.subjects = constant
             return [None] * len(signals)
-        columns: list[list[Any]] = [subject.all(headers) for subject in self._subjects]
         outcomes: list[SignalError | None] = []
-        for signal, resolved in zip(signals, zip(*columns, strict=True), strict=True):
-            error = _subject_error(resolved, self._limits.max_subjects)
-            outcomes.append(error)
-            if error is None:
-                signal.subjects = tuple(text for values in resolved for text in values)
+        for signal, subjects in zip(signals, self._subjects.expand(headers), strict=True):
+            if isinstance(subjects, SignalError):
+                outcomes.append(subjects)
+            else:
+                signal.subjects = subjects
+                outcomes.append(None)
         return outcomes
 
     def map_headers(
@@ -137,19 +134,3 @@ def _too_large(payload: bytes, limit: int) -> SignalError:
     return SignalError(
         "message_too_large", f"the payload has {len(payload)} bytes, at most {limit} are taken"
     )
-
-
-def _subject_error(resolved: tuple[Any, ...], limit: int) -> SignalError | None:
-    for values in resolved:
-        if not isinstance(values, tuple) or not values:
-            if type(values) is SignalError:
-                return values
-            return SignalError(
-                "placeholder:unresolved", "a subject of the authorization context does not resolve"
-            )
-    count = sum(len(values) for values in resolved)
-    if count > limit:
-        return SignalError(
-            "headers.too.large", f"{count} authorization subjects, at most {limit} are taken"
-        )
-    return None

@@ -19,7 +19,7 @@ from streamproc.kernels.signal import Signal
 from streamproc.kernels.template import Template
 from streamproc.lang import target_topic, template
 from streamproc.lang.scopes import Scope
-from streamproc.twin.policy import Policies
+from streamproc.twin.policy import READ, Policies
 
 
 @dataclass(frozen=True)
@@ -86,9 +86,8 @@ class Route:
         if not chosen:
             return chosen
         whole = len(chosen) == len(signals)
-        allowed = policies.may_read(
-            signals if whole else [signals[i] for i in chosen], self._subjects
-        )
+        candidates = signals if whole else [signals[i] for i in chosen]
+        allowed = policies.allowed(candidates, self._subjects, READ)
         return [i for i, may in zip(chosen, allowed, strict=True) if may]
 
     def by_client(self, deliveries: list[Delivery]) -> Iterable[tuple[str, list[Delivery]]]:
@@ -134,10 +133,5 @@ def topic_of(signal: Signal) -> str:
 
 
 TOPICS = {
-    ("things", "twin", "events"): "_/_/things/twin/events",
-    ("things", "live", "events"): "_/_/things/live/events",
-    ("things", "live", "commands"): "_/_/things/live/commands",
-    ("things", "live", "messages"): "_/_/things/live/messages",
-    ("policies", "none", "announcements"): "_/_/policies/announcements",
-    ("connections", "none", "announcements"): "_/_/connections/announcements",
+    (kind.group, kind.channel, kind.criterion): topic for topic, kind in target_topic.TOPICS.items()
 }
