@@ -116,5 +116,6 @@ def _unknown(text: str, reason: str) -> SignalError:
 
 def _wrong(what: str, found: str | None, allowed: tuple[str, ...]) -> str:
     if found is None:
-        return f"it ends where a {what} was expected, one of {', '.join(allowed)}"
+        a = "an" if what == "action" else "a"
+        return f"it ends where {a} {what} was expected, one of {', '.join(allowed)}"
     return f"the {what} is {shown(found)}, expected one of {', '.join(allowed)}"

@@ -5,7 +5,6 @@ header, which costs several times the JSON in Python. The rules are those of
 ``tests/reference/envelope.py``; the sentences are in ``protocol/errors.py``.
 """
 
-cimport cython
 from cpython.dict cimport PyDict_GetItemWithError, PyDict_SetItem
 from cpython.long cimport PyLong_CheckExact
 from cpython.object cimport PyObject

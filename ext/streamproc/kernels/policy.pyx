@@ -4,7 +4,6 @@ A batch usually has one tuple of subjects and few namespaces, so a message costs
 comparisons; in Python it is the reading of a signal's fields that costs.
 """
 
-cimport cython
 
 from streamproc.kernels.signal cimport Signal, Topic
 

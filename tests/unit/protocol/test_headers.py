@@ -1,0 +1,98 @@
+"""Known headers: no header has two roles, and values are checked as Ditto does."""
+
+from __future__ import annotations
+
+import itertools
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from streamproc.errors import SignalError
+from streamproc.protocol import headers
+
+
+def test_each_header_has_one_role() -> None:
+    roles = (
+        *(headers.READ_AND_WRITE, headers.READ_ONLY, headers.WRITE_ONLY),
+        *(headers.INTERNAL, headers.HOP),
+    )
+    for one, other in itertools.combinations(roles, 2):
+        assert not one & other
+    assert all(name == name.lower() for role in roles for name in role)
+
+
+def test_only_headers_that_may_come_in_are_checked() -> None:
+    assert not headers.REFUSED & set(headers.CHECKED)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "expected"),
+    [
+        ("response-required", "false", "false"),
+        ("dry-run", "true", "true"),
+        ("correlation-id", "c", "c"),
+        ("timeout", "60", "60"),
+        ("timeout", "0", "0"),
+        *(("timeout", f"5{unit}", f"5{unit}") for unit in ("ms", "s", "m", "h", "d", "w", "mo")),
+        ("requested-acks", "[]", "[]"),
+        ("requested-acks", "", "[]"),
+        ("requested-acks", "a-b, custom", '["a-b","custom"]'),
+        ("requested-acks", '[ "a:b" ]', '["a:b"]'),
+        ("declared-acks", '["a"]', '["a"]'),
+        ("channel", " LIVE ", "live"),
+        ("live-channel-timeout-strategy", "use-twin", "use-twin"),
+        ("if-equal", "skip", "skip"),
+        ("if-match", '"rev:1", W/"x"', '"rev:1", W/"x"'),
+        ("if-none-match", "*", "*"),
+        ("at-historical-revision", "-3", "-3"),
+        ("x-mine", "anything at all", "anything at all"),
+    ],
+)
+def test_good_values(name: str, value: str, expected: str) -> None:
+    assert headers.normal(name, value) == expected
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "code"),
+    [
+        ("response-required", "maybe", "header.invalid"),
+        ("response-required", "True", "header.invalid"),
+        ("allow-policy-lockout", "", "header.invalid"),
+        ("correlation-id", "", "header.invalid"),
+        ("correlation-id", " \t", "header.invalid"),
+        ("timeout", "abc", "timeout.invalid"),
+        ("timeout", "-1s", "timeout.invalid"),
+        ("timeout", "", "timeout.invalid"),
+        ("timeout", "5\n", "timeout.invalid"),
+        ("timeout", "٣", "timeout.invalid"),
+        ("timeout", "9" * 400, "timeout.invalid"),
+        ("requested-acks", "[", "header.invalid"),
+        ("requested-acks", "[1]", "header.invalid"),
+        ("requested-acks", "[" * 100_000, "header.invalid"),
+        ("requested-acks", '["a b"]', "acknowledgement:label.invalid"),
+        ("requested-acks", "ab", "acknowledgement:label.invalid"),
+        ("requested-acks", "x" * 166, "acknowledgement:label.invalid"),
+        ("declared-acks", "{}", "header.invalid"),
+        ("channel", "both", "header.invalid"),
+        ("if-equal", "x", "header.invalid"),
+        ("if-match", "rev:1", "header.invalid"),
+        ("if-match", '"a" "b"', "header.invalid"),
+        ("at-historical-revision", "x", "header.invalid"),
+    ],
+)
+def test_bad_values(name: str, value: str, code: str) -> None:
+    with pytest.raises(SignalError) as caught:
+        headers.normal(name, value)
+    assert caught.value.code == code
+    assert len(str(caught.value)) < 300
+
+
+@given(name=st.sampled_from(sorted(headers.CHECKED)), value=st.text(max_size=20))
+@settings(max_examples=500, deadline=None)
+def test_what_was_accepted_is_accepted_again(name: str, value: str) -> None:
+    try:
+        first = headers.normal(name, value)
+    except SignalError:
+        return
+    assert headers.normal(name, first) == first
