@@ -13,6 +13,7 @@ from typing import Any, Final, TypeAlias
 
 from streamproc.errors import ExpressionError
 from streamproc.lang import format as formats
+from streamproc.lang import limits
 from streamproc.lang.plan import Argument, FilterPlan
 
 UNRESOLVED: Final = MappingProxyType({"unresolved": True})
@@ -69,13 +70,20 @@ OPERATORS: Final = ("eq", "ne", "like", "exists")
 
 def _filter(arguments: tuple[Argument, ...]) -> FilterPlan:
     """Which of its three forms a filter has; decided by the text, never by a message."""
+    tested: Argument | None
+    compared: Argument | None
     if len(arguments) == 3:
         tested, operator, compared = arguments
-        return FilterPlan(tested, operator, compared)
-    first, second = arguments
-    if second == "exists":
-        return FilterPlan(first, "exists", None)
-    return FilterPlan(None, first, second)
+    elif arguments[1] == "exists":
+        tested, operator, compared = arguments[0], arguments[1], None
+    else:
+        tested, operator, compared = None, arguments[0], arguments[1]
+    if operator == "like" and isinstance(compared, str) and len(compared) > limits.MAX_LIKE:
+        raise ExpressionError(
+            SIGNATURE_INVALID,
+            f"the pattern has {len(compared)} characters, at most {limits.MAX_LIKE} are allowed",
+        )
+    return FilterPlan(tested, operator, compared)
 
 
 def _format(arguments: tuple[Argument, ...]) -> formats.Format:

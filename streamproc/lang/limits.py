@@ -15,7 +15,8 @@ MAX_PIPELINES: Final = 64  # placeholders in one template
 MAX_FUNCTIONS: Final = 10  # after the head of a pipeline
 MAX_VALUES: Final = 10_000  # that one template has
 MAX_RESULT: Final = 1 << 20  # characters, all values together
-MAX_LIKE_STEPS: Final = 1 << 24  # characters of the text times those of the pattern
+MAX_PAIRS: Final = 1 << 20  # that one fn:filter compares
+MAX_LIKE: Final = 1024  # characters of a pattern of fn:filter
 
 
 def too_many(what: str, found: int, limit: int) -> SignalError:
