@@ -13,6 +13,7 @@ from typing import Final, NamedTuple, Self
 
 from lru import LRU
 
+from streamproc.config.problem import Finding, json_path
 from streamproc.config.service import Service
 from streamproc.errors import ConfigError, SignalError
 from streamproc.kernels.policy import decide
@@ -61,22 +62,21 @@ class Policies:
 
     @classmethod
     def build(cls, service: Service) -> Self:
-        """Raises ConfigError with all ``problems``."""
-        policies, problems = read_policies(service.policies)
-        namespaces, more = read_namespaces(service.namespaces, service.policies)
-        problems += more
-        if problems:
-            lines = "; ".join(f"{path}: {sentence}" for path, sentence in problems)
-            raise ConfigError(f"the policies cannot work: {lines}", problems=problems)
-        return cls(policies, namespaces)
+        """Raises ConfigError, where ``findings`` has something to say."""
+        policies, found = read_policies(service.policies)
+        found.extend(check_namespaces(service.namespaces, service.policies))
+        if found:
+            problems = [f"{json_path(each.path)}: {each.sentence}" for each in found]
+            raise ConfigError("; ".join(problems), problems=problems)
+        return cls(policies, [(row.namespace, row.policy) for row in service.namespaces])
 
     @staticmethod
-    def problems(service: Service) -> list[Problem]:
-        """All that is wrong with the policies of *service*: JSON path and sentence."""
-        return (
-            read_policies(service.policies)[1]
-            + (read_namespaces(service.namespaces, service.policies)[1])
-        )
+    def findings(service: Service) -> list[Finding]:
+        """All that is wrong with the policies of *service* and who they govern."""
+        return [
+            *read_policies(service.policies)[1],
+            *check_namespaces(service.namespaces, service.policies),
+        ]
 
     def policy_of(self, namespace: str) -> str | None:
         """The id of the policy that governs things of *namespace*."""

@@ -6,12 +6,11 @@ policy must not mean more here than where it was written.
 
 from __future__ import annotations
 
-import difflib
-import json
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
+from streamproc.config.problem import KEY_UNKNOWN, Finding, Path, did_you_mean, quoted
 from streamproc.config.service import NamespacePolicy
 
 PERMISSIONS: Final = ("READ", "WRITE", "EXECUTE")
@@ -19,11 +18,7 @@ RESOURCE_TYPES: Final = ("thing", "message", "policy")
 
 _POLICY_KEYS: Final = ("entries", "policyId", "imports")
 _ENTRY_KEYS: Final = ("subjects", "resources", "importable", "allowedImportAdditions")
-_PLAIN = re.compile(r"[A-Za-z_][\w-]*\Z", re.ASCII)
 _NAMESPACE = re.compile(r"[a-zA-Z]\w*(?:[.-][a-zA-Z]\w*)*\Z", re.ASCII)
-
-Problem = tuple[str, str]
-"""JSON path of the configuration, and a sentence."""
 
 
 Segments = tuple[str, ...]
@@ -51,41 +46,33 @@ Policy = tuple[Entry, ...]
 
 def read_policies(
     policies: Mapping[str, Mapping[str, Any]],
-) -> tuple[dict[str, Policy], list[Problem]]:
-    """The policies by id, and all problems found in them."""
-    problems: list[Problem] = []
-    found: dict[str, Policy] = {}
-    for policy_id, text in policies.items():
-        at = _below("$.policies", policy_id)
-        found[policy_id] = tuple(_entries(policy_id, text, at, problems))
-    return found, problems
+) -> tuple[dict[str, Policy], list[Finding]]:
+    """The policies by id, and all that is wrong with them."""
+    found: list[Finding] = []
+    read = {
+        policy_id: tuple(_entries(policy_id, policy, ("policies", policy_id), found))
+        for policy_id, policy in policies.items()
+    }
+    return read, found
 
 
-def read_namespaces(
+def check_namespaces(
     namespaces: Sequence[NamespacePolicy], policies: Collection[str]
-) -> tuple[list[tuple[str, str]], list[Problem]]:
-    """(Namespace or pattern, policy id) in order, and all problems found."""
-    problems: list[Problem] = []
+) -> Iterator[Finding]:
+    """All that is wrong with the rows that give namespaces their policies."""
     seen: set[str] = set()
     for i, row in enumerate(namespaces):
-        at = f"$.namespaces[{i}]"
+        at: Path = ("namespaces", i)
         name = row.namespace
         if name != "*" and not _NAMESPACE.match(name.removesuffix(".*")):
-            problems.append(
-                (
-                    f"{at}.namespace",
-                    f"{name!r} is no namespace, expected one such as 'org.acme', 'org.acme.*' "
-                    "for all below it, or '*' for all others",
-                )
-            )
+            message = "expected a namespace such as org.acme, org.acme.* for all below it, or *"
+            yield _finding((*at, "namespace"), message, name)
         elif name in seen:
-            problems.append((f"{at}.namespace", f"{name!r} was given a policy before"))
+            yield _finding((*at, "namespace"), "a namespace has one policy, this is its second")
         seen.add(name)
         if row.policy not in policies:
-            problems.append(
-                (f"{at}.policy", f"there is no policy {row.policy!r}{_near(row.policy, policies)}")
-            )
-    return [(row.namespace, row.policy) for row in namespaces], problems
+            hint = did_you_mean(row.policy, policies)
+            yield _finding((*at, "policy"), "expected the id of a policy", row.policy, hint)
 
 
 def segments(path: str) -> Segments:
@@ -95,106 +82,101 @@ def segments(path: str) -> Segments:
     return tuple(path.removesuffix("/").split("/")[1:])
 
 
-def _entries(policy_id: str, policy: object, at: str, problems: list[Problem]) -> Iterator[Entry]:
+def _entries(policy_id: str, policy: object, at: Path, found: list[Finding]) -> Iterator[Entry]:
     if not isinstance(policy, Mapping):
-        problems.append((at, "a policy must be an object with 'entries'"))
+        found.append(_finding(at, "expected an object with 'entries'", policy))
         return
-    _known_keys(policy, _POLICY_KEYS, at, problems)
+    found.extend(_unknown_keys(policy, _POLICY_KEYS, at))
     if policy.get("policyId", policy_id) != policy_id:
-        problems.append(
-            (f"{at}.policyId", f"it is {policy['policyId']!r}, expected {policy_id!r} or nothing")
-        )
+        message = f"expected {policy_id!r}, the key of the policy, or nothing"
+        found.append(_finding((*at, "policyId"), message, policy["policyId"]))
     if policy.get("imports"):
-        problems.append((f"{at}.imports", "imports are not supported; copy the entries here"))
+        message = "imports are not supported, copy the entries here"
+        found.append(_finding((*at, "imports"), message))
     entries = policy.get("entries")
+    at = (*at, "entries")
     if not isinstance(entries, Mapping):
-        problems.append((f"{at}.entries", "'entries' must be an object of entries by label"))
+        found.append(_finding(at, "expected an object of entries by label", entries))
         return
     for label, entry in entries.items():
-        below = _below(f"{at}.entries", label)
+        below = (*at, label)
         if not isinstance(entry, Mapping):
-            problems.append((below, "an entry must be an object with 'subjects' and 'resources'"))
+            message = "expected an object with 'subjects' and 'resources'"
+            found.append(_finding(below, message, entry))
             continue
-        _known_keys(entry, _ENTRY_KEYS, below, problems)
+        found.extend(_unknown_keys(entry, _ENTRY_KEYS, below))
         yield Entry(
-            frozenset(_subjects(entry.get("subjects"), f"{below}.subjects", problems)),
-            tuple(_resources(entry.get("resources"), f"{below}.resources", problems)),
+            frozenset(_subjects(entry.get("subjects"), (*below, "subjects"), found)),
+            tuple(_resources(entry.get("resources"), (*below, "resources"), found)),
         )
 
 
-def _subjects(subjects: object, at: str, problems: list[Problem]) -> Iterator[str]:
+def _subjects(subjects: object, at: Path, found: list[Finding]) -> Iterator[str]:
     if not isinstance(subjects, Mapping):
-        problems.append((at, "'subjects' must be an object of subjects by id"))
+        found.append(_finding(at, "expected an object of subjects by id", subjects))
         return
     for subject, about in subjects.items():
-        below = _below(at, subject)
+        below = (*at, subject)
         if "{{" in subject or not subject.strip():
-            problems.append((below, f"the subject {subject!r} must be an id, not a template"))
+            found.append(_finding(below, "a subject must be an id, not a template", subject))
         if not isinstance(about, Mapping):
-            problems.append((below, "a subject must be an object, such as {type: device}"))
+            found.append(_finding(below, "expected an object such as {type: device}", about))
             continue
-        problems.extend(
-            (_below(below, key), f"{key!r} is not supported; leave the subject out instead")
-            for key in about
-            if key != "type"
-        )
+        message = "not supported for subjects here: it would be ignored"
+        found.extend(_finding((*below, key), message) for key in about if key != "type")
         yield subject
 
 
-def _resources(resources: object, at: str, problems: list[Problem]) -> Iterator[Resource]:
+def _resources(resources: object, at: Path, found: list[Finding]) -> Iterator[Resource]:
     if not isinstance(resources, Mapping):
-        problems.append((at, "'resources' must be an object such as {'thing:/': {grant: [READ]}}"))
+        message = "expected an object such as {'thing:/': {grant: [READ]}}"
+        found.append(_finding(at, message, resources))
         return
     for key, effect in resources.items():
-        below = _below(at, key)
-        kind, colon, path = key.partition(":")
-        if not kind or not colon or not path.startswith("/") or "//" in path:
-            problems.append((below, f"{key!r} is no resource, expected one such as 'thing:/'"))
+        below = (*at, key)
+        kind, _, path = key.partition(":")
+        if not kind or not path.startswith("/") or "//" in path:
+            found.append(_finding(below, "expected a resource such as thing:/attributes", key))
             continue
-        near = _near(kind, RESOURCE_TYPES)
-        if kind not in RESOURCE_TYPES and near:
-            problems.append((below, f"{kind!r} is no type of resource{near}"))
+        hint = did_you_mean(kind, RESOURCE_TYPES)
+        if kind not in RESOURCE_TYPES and hint:
+            found.append(_finding(below, "unknown type of resource", kind, hint))
         if not isinstance(effect, Mapping):
-            problems.append((below, "a resource must be an object with 'grant' and 'revoke'"))
+            found.append(_finding(below, "expected an object with 'grant' and 'revoke'", effect))
             continue
-        _known_keys(effect, ("grant", "revoke"), below, problems)
+        found.extend(_unknown_keys(effect, ("grant", "revoke"), below))
         yield Resource(
             kind,
             segments(path),
-            frozenset(_permissions(effect.get("grant", []), f"{below}.grant", problems)),
-            frozenset(_permissions(effect.get("revoke", []), f"{below}.revoke", problems)),
+            frozenset(_permissions(effect.get("grant", []), (*below, "grant"), found)),
+            frozenset(_permissions(effect.get("revoke", []), (*below, "revoke"), found)),
         )
 
 
-def _permissions(permissions: object, at: str, problems: list[Problem]) -> Iterator[str]:
+def _permissions(permissions: object, at: Path, found: list[Finding]) -> Iterator[str]:
     if not isinstance(permissions, list | tuple):
-        problems.append((at, f"expected a list of {', '.join(PERMISSIONS)}"))
+        found.append(_finding(at, f"expected a list of {', '.join(PERMISSIONS)}", permissions))
         return
     for i, permission in enumerate(permissions):
         if permission in PERMISSIONS:
             yield permission
         else:
-            problems.append(
-                (f"{at}[{i}]", f"it is {permission!r}, expected one of {', '.join(PERMISSIONS)}")
-            )
+            message = f"expected one of {', '.join(PERMISSIONS)}"
+            hint = did_you_mean(permission, PERMISSIONS)
+            found.append(_finding((*at, i), message, permission, hint))
 
 
-def _known_keys(
-    found: Mapping[str, Any], known: tuple[str, ...], at: str, problems: list[Problem]
-) -> None:
-    # Ditto adds members such as _revision when it shows a policy; they say nothing here.
-    problems.extend(
-        (_below(at, key), f"unknown key {key!r}{_near(key, known)}")
-        for key in found
-        if key not in known and not key.startswith("_")
-    )
+def _unknown_keys(found: Mapping[str, Any], known: tuple[str, ...], at: Path) -> Iterator[Finding]:
+    for key in found:
+        # Ditto adds members such as _revision when it shows a policy; they say nothing here.
+        if key not in known and not key.startswith("_"):
+            hint = did_you_mean(key, known)
+            yield Finding(path=(*at, key), message="unknown key", code=KEY_UNKNOWN, hint=hint)
 
 
-def _near(found: str, known: Collection[str]) -> str:
-    near = difflib.get_close_matches(found, known, n=1)
-    return f"; did you mean {near[0]!r}?" if near else ""
+_NOT_GIVEN: Final = object()
 
 
-def _below(at: str, key: object) -> str:
-    text = str(key)
-    return f"{at}.{text}" if _PLAIN.match(text) else f"{at}[{json.dumps(text)}]"
+def _finding(path: Path, message: str, value: object = _NOT_GIVEN, hint: str = "") -> Finding:
+    found = "" if value is _NOT_GIVEN else quoted(value)
+    return Finding(path=path, message=message, found=found, hint=hint)

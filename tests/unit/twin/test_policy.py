@@ -8,6 +8,7 @@ import pytest
 from hypothesis import event, given, settings
 from hypothesis import strategies as st
 
+from streamproc.config.problem import json_path
 from streamproc.config.service import NamespacePolicy, Service
 from streamproc.errors import ConfigError
 from streamproc.kernels.signal import Signal
@@ -342,22 +343,22 @@ def test_all_problems_are_told_at_once_with_their_place() -> None:
         {"org.acme:p": BROKEN, "list": [], "fine": {"entries": {}}},  # type: ignore[dict-item]
         [("org.acme", "fin"), ("org..x", "fine"), ("*", "fine"), ("*", "fine"), ("x*", "fine")],
     )
-    at = '$.policies["org.acme:p"]'
-    e = f'{at}.entries["a label"]'
-    problems = Policies.problems(broken)
-    assert [path for path, _ in problems] == [
+    at = "$.policies['org.acme:p']"
+    e = f"{at}.entries['a label']"
+    findings = {json_path(found.path): found for found in Policies.findings(broken)}
+    assert list(findings) == [
         f"{at}.entry",
         f"{at}.policyId",
         f"{at}.imports",
         f"{e}.subject",
-        f'{e}.subjects["{{{{ header:x }}}}"]',
-        f'{e}.subjects["s:1"].expiry',
-        f'{e}.resources["things:/"]',
+        f"{e}.subjects['{{{{ header:x }}}}']",
+        f"{e}.subjects['s:1'].expiry",
+        f"{e}.resources['things:/']",
         f"{e}.resources.thing",
-        f'{e}.resources["thing:/a"].grants',
-        f'{e}.resources["thing:/b"].grant[1]',
-        f'{e}.resources["thing:/b"].revoke',
-        f'{e}.resources["thing:/c"]',
+        f"{e}.resources['thing:/a'].grants",
+        f"{e}.resources['thing:/b'].grant[1]",
+        f"{e}.resources['thing:/b'].revoke",
+        f"{e}.resources['thing:/c']",
         f"{at}.entries.none",
         f"{at}.entries.empty.subjects",
         f"{at}.entries.empty.resources",
@@ -367,13 +368,14 @@ def test_all_problems_are_told_at_once_with_their_place() -> None:
         "$.namespaces[3].namespace",
         "$.namespaces[4].namespace",
     ]
-    sentences = dict(problems)
-    assert "did you mean 'thing'" in sentences[f'{e}.resources["things:/"]']
-    assert "did you mean 'subjects'" in sentences[f"{e}.subject"]
-    assert "did you mean 'fine'" in sentences["$.namespaces[0].policy"]
+    assert findings[f"{e}.resources['things:/']"].hint == "did you mean 'thing'"
+    assert findings[f"{e}.subject"].hint == "did you mean 'subjects'"
+    assert findings[f"{e}.resources['thing:/b'].grant[1]"].hint == "did you mean 'WRITE'"
+    assert findings["$.namespaces[0].policy"].hint == "did you mean 'fine'"
+    assert "org..x" in findings["$.namespaces[1].namespace"].sentence
     with pytest.raises(ConfigError) as caught:
         Policies.build(broken)
-    assert caught.value.details["problems"] == problems
+    assert all(path in str(caught.value) for path in findings)
 
 
 def test_a_policy_as_ditto_shows_it_is_taken() -> None:
