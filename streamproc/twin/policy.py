@@ -21,9 +21,8 @@ from streamproc.kernels.signal import Signal, Topic
 from streamproc.protocol.errors import shown
 from streamproc.twin.policy_reader import (
     Policy,
-    Problem,
     Segments,
-    read_namespaces,
+    check_namespaces,
     read_policies,
     segments,
 )
