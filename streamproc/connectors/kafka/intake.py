@@ -23,6 +23,7 @@ from streamproc.errors import Misconfigured, NotConnected, RunnerError
 TURN_S = 0.2  # longest native wait
 BATCH = 500  # messages of one native call
 OPEN_S = 15.0  # for the brokers to answer
+REFUSED_S = 2.0  # ... when none of them takes a connection
 UNKNOWN_S = 2.0  # a topic may be too new for this broker
 ASK_S = 5.0  # for offsets, at an assignment
 DOWN_S = 30.0  # all brokers away for longer: the link is lost
@@ -162,7 +163,7 @@ class Intake(threading.Thread):
                     raise NotConnected("closed while it was opened")
                 if isinstance(why, Misconfigured) and waited > UNKNOWN_S:
                     raise why
-                if waited > OPEN_S:
+                if waited > (OPEN_S if self._down_since is None else REFUSED_S):
                     raise why
                 time.sleep(0.05)
 

@@ -20,6 +20,7 @@ from streamproc.kernels.delivery import Delivery
 
 T = TypeVar("T")
 OPEN_S = 15.0  # for the brokers to answer
+REFUSED_S = 2.0  # ... when none of them takes a connection
 ASK_S = 0.2  # one native call
 FLUSH_S = 2.0  # at close, for what is in flight
 PURGE_S = 0.5
@@ -70,7 +71,7 @@ class Run:
                 producer.flush(PURGE_S)
 
     def _ask(self, topic: str | None, given_up: threading.Event) -> None:
-        ends = time.monotonic() + OPEN_S
+        started = time.monotonic()
         while not given_up.is_set():
             try:
                 if topic is None:
@@ -80,7 +81,10 @@ class Run:
             except KafkaException as failure:
                 self.producer.poll(0)  # serves error_cb
                 error = faults.link_error(self._last_error or failure.args[0])
-                if isinstance(error, Misconfigured) or time.monotonic() > ends:
+                waited = time.monotonic() - started
+                if isinstance(error, Misconfigured):
+                    raise error from failure
+                if waited > (REFUSED_S if self.is_down else OPEN_S):
                     raise error from failure
                 time.sleep(ASK_S / 4)
             else:

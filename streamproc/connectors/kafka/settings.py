@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 from typing import Any
-from urllib.parse import unquote, urlsplit
 
+from streamproc.config.uri import ConnectionUri, UriInvalid
 from streamproc.connectors.base import SourceSpec, TargetSpec
 from streamproc.errors import Misconfigured
 
@@ -17,6 +17,9 @@ SESSION_TIMEOUT_S = 10.0
 
 DELIVERY_TIMEOUT_S = 30.0
 """How long librdkafka tries to deliver a message before the link counts as lost."""
+
+METADATA_S = 30.0
+"""New partitions are found within this time."""
 
 MOST_MESSAGE_BYTES = 64 * MIB
 """The broker decides what is too large, not the client."""
@@ -53,8 +56,6 @@ def consumer(spec: SourceSpec) -> dict[str, Any]:
         "fetch.max.bytes": budget,
         "fetch.message.max.bytes": min(MIB, budget),
         "fetch.queue.backoff.ms": 10,
-        # New partitions are found within this time.
-        "topic.metadata.refresh.interval.ms": 30_000,
     }
 
 
@@ -64,6 +65,8 @@ def producer(spec: TargetSpec, capacity: int) -> dict[str, Any]:
         **_link(spec, f"{spec.identity.connection_id}-{spec.identity.client_index}-target"),
         "enable.idempotence": True,
         "message.timeout.ms": int(DELIVERY_TIMEOUT_S * 1000),
+        # How long a topic may be unknown before its messages fail.
+        "topic.metadata.propagation.max.ms": 5_000,
         "linger.ms": 1,
         "batch.size": BATCH_BYTES,
         "message.max.bytes": MOST_MESSAGE_BYTES,
@@ -86,22 +89,26 @@ def group_id(template: str | None, connection_id: str) -> str:
 
 def _link(spec: SourceSpec | TargetSpec, client_id: str) -> dict[str, Any]:
     connection, options = spec.connection, spec.options
-    uri = urlsplit(connection.uri)
-    user, separator, password = uri.netloc.rpartition("@")[0].partition(":")
+    try:
+        uri = ConnectionUri.parse(connection.uri)
+    except UriInvalid as error:
+        raise Misconfigured(str(error)) from error
+    secure = uri.scheme == "ssl"
     settings: dict[str, Any] = {
         "client.id": client_id,
-        "bootstrap.servers": _servers(f"{uri.hostname}:{uri.port}", options.bootstrap_servers),
-        "security.protocol": _protocol(secure=uri.scheme == "ssl", sasl=bool(separator)),
+        "bootstrap.servers": _servers(uri.authority, options.bootstrap_servers),
+        "security.protocol": _protocol(secure=secure, sasl=uri.user is not None),
         "socket.keepalive.enable": True,
+        "topic.metadata.refresh.interval.ms": int(METADATA_S * 1000),
         "reconnect.backoff.ms": 100,
         "reconnect.backoff.max.ms": 2_000,
         "log_level": 0,  # nothing to standard error: what matters comes as an error
     }
-    if separator:
+    if uri.user is not None:
         settings["sasl.mechanisms"] = _MECHANISMS[options.sasl_mechanism]
-        settings["sasl.username"] = unquote(user)
-        settings["sasl.password"] = unquote(password)
-    if uri.scheme == "ssl":
+        settings["sasl.username"] = uri.user
+        settings["sasl.password"] = uri.password
+    if secure:
         settings |= _tls(connection)
     return settings
 

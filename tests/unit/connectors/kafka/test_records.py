@@ -1,0 +1,177 @@
+"""Records become runs of one partition, with text headers, and without what has expired."""
+
+from __future__ import annotations
+
+import itertools
+import re
+from typing import NamedTuple
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from streamproc.connectors.kafka.partition import Partition
+from streamproc.connectors.kafka.records import (
+    OVERHEAD_BYTES,
+    correlation_ids,
+    decode,
+    is_expired,
+)
+
+NOW = 1_700_000_000_000
+
+
+class Fake(NamedTuple):
+    """Answers as a message of confluent-kafka does."""
+
+    at: int = 0
+    place: tuple[str, int] = ("t", 0)
+    body: bytes | None = b"x"
+    name: bytes | None = None
+    fields: list[tuple[str, bytes | None]] | None = None
+    ms: int = NOW
+
+    def topic(self):
+        return self.place[0]
+
+    def partition(self):
+        return self.place[1]
+
+    def offset(self):
+        return self.at
+
+    def value(self):
+        return self.body
+
+    def key(self):
+        return self.name
+
+    def headers(self):
+        return self.fields
+
+    def timestamp(self):
+        return 1, self.ms
+
+
+def decoded(messages, *, now=NOW, known=None):
+    partitions = {}
+
+    def find(topic, number):
+        if known is not None and (topic, number) not in known:
+            return None
+        return partitions.setdefault((topic, number), Partition(topic, number))
+
+    ids = (f"id-{n}" for n in itertools.count())
+    return decode(messages, find, ids, now)
+
+
+def headers_of(**fields):
+    (arrival,) = decoded([Fake(**fields)])
+    return arrival.headers[0]
+
+
+def test_headers_of_the_transport():
+    assert headers_of(name=b"dev-1") == {
+        "kafka.topic": "t",
+        "kafka.key": "dev-1",
+        "kafka.timestamp": str(NOW),
+        "correlation-id": "id-0",
+    }
+    assert "kafka.key" not in headers_of()
+
+
+def test_a_sender_cannot_pretend_another_topic_key_or_time():
+    lies = [("kafka.topic", b"other"), ("kafka.key", b"k"), ("kafka.timestamp", b"1")]
+    found = headers_of(fields=lies)
+    assert found["kafka.topic"] == "t"
+    assert found["kafka.timestamp"] == str(NOW)
+    assert "kafka.key" not in found
+    assert headers_of(fields=lies, name=b"real")["kafka.key"] == "real"
+
+
+def test_the_last_of_several_values_wins_and_a_correlation_id_is_kept():
+    found = headers_of(fields=[("a", b"1"), ("correlation-id", b"c"), ("a", "ü".encode())])
+    assert (found["a"], found["correlation-id"]) == ("ü", "c")
+
+
+def test_values_that_are_no_text_or_missing():
+    found = headers_of(fields=[("a", b"\xff!"), ("b", None), ("c", b"")], name=b"\xfe")
+    assert (found["a"], found["b"], found["c"]) == ("�!", "", "")
+    assert found["kafka.key"] == "�"
+
+
+def test_a_message_without_a_payload_has_an_empty_one():
+    (arrival,) = decoded([Fake(body=None)])
+    assert arrival.payloads == [b""]
+    assert arrival.size == OVERHEAD_BYTES
+
+
+def test_dicts_are_not_shared():
+    (arrival,) = decoded([Fake(0), Fake(1)])
+    assert arrival.headers[0] is not arrival.headers[1]
+    assert arrival.headers[0]["correlation-id"] != arrival.headers[1]["correlation-id"]
+
+
+def ttl(creation, life):
+    return [("creation-time", creation), ("ttl", life)]
+
+
+def test_expired_messages_leave_only_their_offsets():
+    (arrival,) = decoded(
+        [
+            Fake(0, fields=ttl(str(NOW - 2000).encode(), b"1000")),
+            Fake(1, body=b"good", fields=ttl(str(NOW - 2000).encode(), b"3000")),
+            Fake(3, fields=ttl(str(NOW - 2).encode(), b"1")),
+            Fake(4, body=b"no ttl"),
+        ]
+    )
+    assert arrival.expired == [0, 3]
+    assert arrival.offsets == [1, 4]
+    assert arrival.payloads == [b"good", b"no ttl"]
+    assert len(arrival.headers) == 2
+    assert arrival.size == 10 + 2 * OVERHEAD_BYTES
+
+
+def test_what_is_no_number_does_not_expire():
+    assert not is_expired({"creation-time": "x", "ttl": "1"}, NOW)
+    assert not is_expired({"ttl": "1"}, NOW)
+    assert not is_expired({"creation-time": str(NOW), "ttl": "0"}, NOW)
+    assert is_expired({"creation-time": str(NOW - 1), "ttl": "0"}, NOW)
+
+
+@given(
+    places=st.lists(
+        st.tuples(st.sampled_from(["t", "u"]), st.integers(0, 2), st.booleans()), max_size=60
+    )
+)
+def test_grouping_loses_nothing_keeps_the_order_and_leaves_out_what_is_not_ours(places):
+    fields = ttl(b"0", b"1")
+    messages = [
+        Fake(at, (topic, number), fields=fields if late else None)
+        for at, (topic, number, late) in enumerate(places)
+    ]
+    known = {("t", 0), ("t", 1), ("u", 0), ("u", 2)}
+    arrivals = decoded(messages, known=known)
+    seen = {}
+    for arrival in arrivals:
+        assert len(arrival.payloads) == len(arrival.headers) == len(arrival.offsets)
+        where = (arrival.partition.topic, arrival.partition.number)
+        seen.setdefault(where, []).extend(arrival.offsets)
+        assert all(h["kafka.topic"] == arrival.partition.topic for h in arrival.headers)
+    for where in known:
+        wanted = [
+            at
+            for at, (topic, number, late) in enumerate(places)
+            if (topic, number) == where and not late
+        ]
+        assert seen.get(where, []) == wanted
+    assert set(seen) <= known
+    late = sorted(offset for arrival in arrivals for offset in arrival.expired)
+    assert late == [at for at, (t, n, gone) in enumerate(places) if gone and (t, n) in known]
+
+
+def test_ids_look_like_uuids_and_are_all_different():
+    one, two = correlation_ids(), correlation_ids()
+    some = [next(ids) for ids in (one, two) for _ in range(1000)]
+    assert len(set(some)) == 2000
+    shape = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+    assert all(shape.fullmatch(one) for one in some)
