@@ -194,14 +194,19 @@ class Connection(Section, frozen=True, kw_only=True):
         Positive, Meta(description="Running instances, spread over the workers.")
     ] = 1
     failover_enabled: Annotated[
-        bool, Meta(description="Accepted for compatibility; links are always opened again.")
+        bool,
+        Meta(
+            description="Has no effect: links are always opened again, with back-off.",
+            extra={"unused": True},
+        ),
     ] = True
     validate_certificates: Annotated[
         bool, Meta(description="False accepts any server certificate.")
     ] = True
     ca: Annotated[str | None, Meta(description="Trusted certificates, PEM.")] = None
     processor_pool_size: Annotated[
-        Positive, Meta(description="Accepted for compatibility; has no effect.")
+        Positive,
+        Meta(description="Has no effect: messages are mapped in batches.", extra={"unused": True}),
     ] = 1
     specific_config: Annotated[
         dict[str, Any], Meta(description="Options of the connection type.")

@@ -95,6 +95,33 @@ class Supervision(Section, frozen=True, kw_only=True):
     ] = 30.0
 
 
+class Hosts(Section, frozen=True, kw_only=True):
+    """Which hosts connections may reach. With nothing set, all of them.
+
+    Once a rule is set, loopback, private, link-local, multicast and wildcard addresses are
+    refused as well, unless the host is allowed by name.
+    """
+
+    allowed: Annotated[
+        list[str], Meta(description="Host names and addresses that pass whatever the rules say.")
+    ] = []
+    blocked: Annotated[
+        list[str],
+        Meta(description="Host names that, and whose addresses, connections may not reach."),
+    ] = []
+    blocked_subnets: Annotated[
+        list[str],
+        Meta(description="Networks that are refused, as CIDR.", examples=[["169.254.0.0/16"]]),
+    ] = []
+    blocked_regex: Annotated[
+        str,
+        Meta(description="Host names it matches as a whole are refused. Empty: none."),
+    ] = ""
+    resolve_within_s: Annotated[
+        float, Meta(description="Time to look a host name up, once a rule is set.", gt=0, le=60)
+    ] = 5.0
+
+
 class Twin(Section, frozen=True, kw_only=True):
     """What becomes of twin commands."""
 
@@ -153,6 +180,7 @@ class Service(Section, frozen=True, kw_only=True):
     supervision: Annotated[Supervision, Meta(description="How workers are watched.")] = (
         Supervision()
     )
+    hosts: Annotated[Hosts, Meta(description="Which hosts connections may reach.")] = Hosts()
     twin: Annotated[Twin, Meta(description="What becomes of twin commands.")] = Twin()
     log: Annotated[Log, Meta(description="Log output.")] = Log()
     policies: Annotated[

@@ -26,15 +26,26 @@ class Amqp091Options(Section, frozen=True, kw_only=True):
         int, Meta(description="Largest frame in bytes; 0: the broker's.", ge=0)
     ] = 0
     requested_channel_max: Annotated[
-        int, Meta(description="Most channels; has no effect, one is used.", ge=0)
+        int,
+        Meta(
+            description="Most channels; has no effect, one is used.", ge=0, extra={"unused": True}
+        ),
     ] = 2047
     network_recovery_interval: Annotated[
-        int | None, Meta(description="Has no effect: links are opened again with back-off.")
+        int | None,
+        Meta(
+            description="Has no effect: links are opened again with back-off.",
+            extra={"unused": True},
+        ),
     ] = None
     topology_recovery_enabled: Annotated[
-        bool | None, Meta(description="Has no effect: consumers are always set up again.")
+        bool | None,
+        Meta(
+            description="Has no effect: consumers are always set up again.", extra={"unused": True}
+        ),
     ] = None
     channel_should_check_rpc_response_type: Annotated[
-        bool | None, Meta(description="Has no effect: answers are always checked.")
+        bool | None,
+        Meta(description="Has no effect: answers are always checked.", extra={"unused": True}),
     ] = None
     shutdown_timeout: Annotated[int, Meta(description="Milliseconds to close.", ge=1)] = 10_000

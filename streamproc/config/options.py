@@ -1,0 +1,69 @@
+"""specificConfig as the typed options of its connector.
+
+Ditto keeps every value as text, so ``"4"`` stands for 4 and ``"true"`` for true.
+"""
+
+from __future__ import annotations
+
+import typing
+from typing import Literal
+
+import msgspec
+
+from streamproc.config.annotation import alternatives, parts
+from streamproc.config.connection import Connection
+from streamproc.config.convert import Converted, convert
+from streamproc.config.problem import Finding, json_path
+from streamproc.config.rules import option_texts
+from streamproc.config.section import Section
+from streamproc.connectors import CONNECTORS
+from streamproc.errors import ConfigError
+
+DIVERSION = frozenset(
+    {
+        "is-diversion-source",
+        "is-diversion-target",
+        "preserve-normal-response-via-source",
+        "authorized-connections-as-sources",
+    }
+)
+"""Options of Ditto's response diversion, which every connection type has."""
+
+
+def options_of(connection: Connection) -> Section:
+    """The options of a connection that was checked; raises ConfigError if it was not."""
+    read = _read(connection)
+    if read.findings:
+        first = read.findings[0].under(("specificConfig",))
+        raise ConfigError(f"{connection.id}: {json_path(first.path)}: {first.sentence}")
+    return read.value
+
+
+def check(connection: Connection) -> list[Finding]:
+    """What is wrong with the options; nothing where there is no connector to ask."""
+    if connection.connection_type not in CONNECTORS:
+        return []
+    return [finding.under(("specificConfig",)) for finding in _read(connection).findings]
+
+
+def _read(connection: Connection) -> Converted[Section]:
+    model = CONNECTORS[connection.connection_type].options
+    texts = option_texts(connection.specific_config)
+    for option in msgspec.structs.fields(model):
+        key = option.encode_name
+        if key in texts:
+            texts[key] = _spelled(texts[key], option.type)
+    given = {key: text for key, text in texts.items() if key not in DIVERSION}
+    return convert(model, given, text={(key,) for key in given})
+
+
+def _spelled(text: str, annotation: object) -> str:
+    """Words, numbers and truths without regard to case and to blanks around them."""
+    plain = text.strip().lower()
+    for member in alternatives(parts(annotation)[0]):
+        bare, _ = parts(member)
+        if bare in (int, float, bool):
+            return plain
+        if typing.get_origin(bare) is Literal and plain in typing.get_args(bare):
+            return plain
+    return text

@@ -1,0 +1,67 @@
+"""What must fit together in a service: policies and the namespaces that name them, addresses
+to listen on, host rules.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from streamproc.config import hosts
+from streamproc.config.problem import Finding, quoted
+from streamproc.config.service import Service
+from streamproc.config.uri import ConnectionUri, UriInvalid
+from streamproc.twin.policy import Policies
+
+
+def check(service: Service) -> Iterator[Finding]:
+    """Findings with paths in the service; ``connections`` are counted over all files."""
+    yield from Policies.findings(service)
+    yield from _no_policy(service)
+    yield from _host_rules(service)
+    yield from _listeners(service)
+
+
+def _no_policy(service: Service) -> Iterator[Finding]:
+    if service.connections and not service.namespaces:
+        yield Finding(
+            path=(),
+            message="no namespace has a policy, so every message will be refused",
+            hint="see $.namespaces",
+            warning=True,
+        )
+
+
+def _host_rules(service: Service) -> Iterator[Finding]:
+    for index, text in enumerate(service.hosts.blocked_subnets):
+        if hosts.subnet(text) is None:
+            yield Finding(
+                path=("hosts", "blockedSubnets", index),
+                message="expected a network as CIDR",
+                found=quoted(text),
+            )
+    if service.hosts.blocked_regex and hosts.pattern(service.hosts.blocked_regex) is None:
+        yield Finding(
+            path=("hosts", "blockedRegex"),
+            message="expected a regular expression",
+            found=quoted(service.hosts.blocked_regex),
+        )
+
+
+def _listeners(service: Service) -> Iterator[Finding]:
+    """Nothing listens where the management interface does."""
+    for index, connection in enumerate(service.connections):
+        if connection.connection_type != "http-ingest":
+            continue
+        try:
+            uri = ConnectionUri.parse(connection.uri)
+        except UriInvalid:
+            continue
+        taken = service.management
+        anywhere = {"0.0.0.0", "::"}  # noqa: S104 - compared, not bound
+        same_host = uri.host == taken.host or bool(anywhere & {uri.host, taken.host})
+        if uri.port == taken.port and same_host:
+            yield Finding(
+                path=("connections", index, "uri"),
+                message="expected a port other than that of $.management",
+                found=str(uri.port),
+            )

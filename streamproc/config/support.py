@@ -1,0 +1,164 @@
+"""What this version cannot run, or runs other than it is written.
+
+Ditto's own rules are in ``rules``. A configuration that passes both starts, and does what it
+says: what would be quietly left out is a problem here, what merely has no effect a warning.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+
+from streamproc.config import addresses, expressions
+from streamproc.config.annotation import description, extra
+from streamproc.config.bindings import BINDINGS
+from streamproc.config.connection import Connection
+from streamproc.config.mappers import ENGINES
+from streamproc.config.problem import Finding, Path, quoted
+from streamproc.connectors import CONNECTORS
+from streamproc.lang.scopes import Scope
+
+MAPPERS = frozenset({"Ditto"})
+"""Payload mappers that there are."""
+
+CREDENTIALS: dict[str, frozenset[str]] = {"kafka": frozenset({"client-cert"})}
+"""Credentials that a connector uses, beside user and password in the uri."""
+
+_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+\Z")
+_UNSENDABLE = re.compile(r"[\r\n\x00]")
+
+
+def check(connection: Connection) -> list[Finding]:
+    """Findings about one connection, problems and warnings."""
+    return [
+        *_connector(connection),
+        *_credentials(connection),
+        *_mappers(connection),
+        *_addresses(connection),
+        *_headers(connection),
+        *_quiet(connection),
+    ]
+
+
+def unused(model: type[msgspec.Struct], raw: Any, path: Path = ()) -> Iterator[Finding]:
+    """A warning for each option that is written down and has no effect."""
+    for option in msgspec.structs.fields(model):
+        if isinstance(raw, dict) and option.encode_name in raw and extra(option.type, "unused"):
+            yield Finding(
+                path=(*path, option.encode_name),
+                message=description(option.type).rstrip("."),
+                warning=True,
+            )
+
+
+def _connector(connection: Connection) -> Iterator[Finding]:
+    kind = connection.connection_type
+    row = CONNECTORS.get(kind)
+    if row is None:
+        if kind in BINDINGS:
+            yield Finding(
+                path=("connectionType",),
+                message="there is no connector of this type in this version",
+                found=quoted(kind),
+                hint=f"there are {', '.join(CONNECTORS)}",
+            )
+        return
+    if connection.ssh_tunnel is not None and connection.ssh_tunnel.enabled:
+        yield Finding(path=("sshTunnel",), message="there are no SSH tunnels in this version")
+    for option in ("is-diversion-source", "is-diversion-target"):
+        if str(connection.specific_config.get(option, "")).lower() == "true":
+            yield Finding(
+                path=("specificConfig", option),
+                message="there is no diversion of responses in this version",
+            )
+
+
+def _credentials(connection: Connection) -> Iterator[Finding]:
+    given, binding = connection.credentials, BINDINGS.get(connection.connection_type)
+    if given is None or binding is None or connection.connection_type not in CONNECTORS:
+        return
+    kind = given.get("type")
+    if kind in binding.credentials and kind not in CREDENTIALS.get(
+        connection.connection_type, frozenset()
+    ):
+        yield Finding(
+            path=("credentials", "type"),
+            message=f"{connection.connection_type} has no such credentials in this version",
+            found=quoted(kind),
+        )
+
+
+def _mappers(connection: Connection) -> Iterator[Finding]:
+    used: set[str] = set()
+    for side, ends in (
+        ("sources", [source.payload_mapping for source in connection.sources]),
+        ("targets", [target.payload_mapping for target in connection.targets]),
+    ):
+        for index, names in enumerate(ends):
+            used.update(names)
+            for position, name in enumerate(names):
+                definition = connection.mapping_definitions.get(name)
+                engine = definition.mapping_engine if definition else name
+                if engine in ENGINES and engine not in MAPPERS:
+                    yield Finding(
+                        path=(side, index, "payloadMapping", position),
+                        message="there is no such mapper in this version",
+                        found=quoted(engine),
+                    )
+    for name in connection.mapping_definitions.keys() - used:
+        yield Finding(
+            path=("mappingDefinitions", name),
+            message="is used by no source and no target",
+            warning=True,
+        )
+
+
+def _addresses(connection: Connection) -> Iterator[Finding]:
+    """Ditto takes any target address of AMQP 0.9.1 and fails when it publishes."""
+    if connection.connection_type != "amqp-091":
+        return
+    for index, target in enumerate(connection.targets):
+        path: Path = ("targets", index, "address")
+        plan, _ = expressions.template(target.address, Scope.SIGNAL, path, connection.id)
+        if plan is not None and (problem := addresses.amqp091_target(expressions.shape(plan))):
+            yield Finding(path=path, message=problem, found=quoted(target.address))
+
+
+def _headers(connection: Connection) -> Iterator[Finding]:
+    """What no HTTP request can carry."""
+    if connection.connection_type != "http-push":
+        return
+    for index, target in enumerate(connection.targets):
+        for name, text in target.header_mapping.items():
+            path: Path = ("targets", index, "headerMapping", name)
+            if not _TOKEN.match(name):
+                yield Finding(path=path, message="expected the name of an HTTP header")
+            plan, _ = expressions.template(text, Scope.SIGNAL, path, connection.id)
+            if plan is not None and _UNSENDABLE.search(expressions.shape(plan)):
+                yield Finding(path=path, message="expected text without line ends and NUL")
+
+
+def _quiet(connection: Connection) -> Iterator[Finding]:
+    """What will not do what it seems to."""
+    for index, target in enumerate(connection.targets):
+        base: Path = ("targets", index)
+        if target.qos is not None and connection.connection_type not in ("mqtt", "mqtt-5"):
+            yield Finding(
+                path=(*base, "qos"), message="has no effect on targets but MQTT's", warning=True
+            )
+        for position, subject in enumerate(target.authorization_context):
+            if "{{" in subject or "${" in subject:
+                yield Finding(
+                    path=(*base, "authorizationContext", position),
+                    message="subjects of a target are no templates: taken as it is written",
+                    warning=True,
+                )
+        if not target.topics:
+            yield Finding(
+                path=(*base, "topics"),
+                message="without topics the target receives nothing",
+                warning=True,
+            )
