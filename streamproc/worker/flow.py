@@ -172,30 +172,19 @@ class Flow:
         for i, payload in zip(missing, encode(_pick(work.signals, missing)), strict=True):
             payloads[i] = payload
         own_headers = [signal.headers for signal in signals]
-        addresses = self._addresses(route, work, own_headers, signals)
+        headers: list[Any] = route.headers.apply(
+            [_message_headers(h) for h in own_headers], signals
+        )
+        addresses = _without_errors(route, work, route.address.first(own_headers, signals), headers)
         made = deliveries(
             route.index,
             _pick(work.entries, chosen),
             [signal.entity_id or signal.topic.full for signal in signals],  # type: ignore[union-attr]
             addresses,
-            route.headers.apply([_message_headers(h) for h in own_headers], signals),
+            headers,
             _pick(payloads, chosen),
         )
         work.made.append((route, made))
-
-    def _addresses(
-        self, route: Route, work: Work, headers: list[dict[str, str]], signals: list[Signal]
-    ) -> list[str | None]:
-        """None where an address does not resolve: that drops the signal for this target, by
-        Ditto's rule (spec: Ditto 4.5).
-        """
-        addresses: list[Any] = route.address.first(headers, signals)
-        bad = [address for address in addresses if type(address) is not str]
-        if not bad:
-            return addresses
-        causes = Counter("address_unresolved" if error is None else error.code for error in bad)
-        work.dropped += [(route, cause, count) for cause, count in causes.items()]
-        return [address if type(address) is str else None for address in addresses]
 
     def _carry_out(self, work: Work, window: Window) -> None:
         connection, source = self._inlet.connection_id, self._inlet.source_name
@@ -223,6 +212,24 @@ class Flow:
             slot = self._block.counter(metrics.MESSAGES_REJECTED, cause=cause, **self._labels)
             self._rejected[cause] = slot
         return slot
+
+
+def _without_errors(
+    route: Route, work: Work, addresses: list[Any], headers: list[Any]
+) -> list[str | None]:
+    """*addresses*, None where that or the headers cannot be made: such a signal is dropped for
+    this target, by Ditto's rule (spec: Ditto 4.5), counted and told.
+    """
+    causes: Counter[str] = Counter()
+    for i, address in enumerate(addresses):
+        if type(address) is not str:
+            causes["address_unresolved" if address is None else address.code] += 1
+            addresses[i] = None
+        elif type(headers[i]) is SignalError:
+            causes[headers[i].code] += 1
+            addresses[i] = None
+    work.dropped += [(route, cause, count) for cause, count in causes.items()]
+    return addresses
 
 
 def _pick(column: list[Any], positions: list[int]) -> list[Any]:
