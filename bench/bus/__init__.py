@@ -1,0 +1,1 @@
+"""What it costs that a message crosses from one worker to another."""
