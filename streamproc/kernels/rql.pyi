@@ -7,9 +7,6 @@ from streamproc.lang.rql_plan import Explanation, Plan
 
 __all__ = ["Filter", "thing_of"]
 
-class Node: ...
-class Leaf(Node): ...
-
 @final
 class Filter:
     @property

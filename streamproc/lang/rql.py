@@ -63,6 +63,11 @@ def parse(text: str, *, check_properties: bool = True) -> Plan:
         raise ExpressionError(
             CODE, f"the filter has {len(text)} characters, {MAX_LENGTH} are allowed"
         )
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        what = "half a surrogate pair is no character"
+        raise ExpressionError(CODE, what, position=error.start) from error
     return Plan(text, _Parser(text, check_properties).parse())
 
 

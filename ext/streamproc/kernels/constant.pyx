@@ -9,20 +9,15 @@
 """
 
 cimport cython
-from cpython.float cimport PyFloat_AS_DOUBLE, PyFloat_CheckExact
-from cpython.long cimport PyLong_CheckExact
 from cpython.object cimport Py_EQ, Py_LT, PyObject_RichCompareBool
 from cpython.unicode cimport (
-    PyUnicode_CheckExact, PyUnicode_Compare, PyUnicode_DATA, PyUnicode_KIND, PyUnicode_READ,
+    PyUnicode_Compare, PyUnicode_DATA, PyUnicode_KIND, PyUnicode_READ,
 )
 
 import re
 from decimal import Decimal
 
 from streamproc.lang.timeexpr import TimePlan as _TimePlan
-
-cdef extern from "Python.h":
-    long long PyLong_AsLongLongAndOverflow(object number, int *overflow) except? -1
 
 cdef enum:
     SHORT = 18                  # digits that always fit 64 bits
@@ -68,11 +63,6 @@ cdef class Constant:
         """A time literal is a text that changes from batch to batch."""
         if self.time is not None:
             self.hold(self.time.resolve(now))
-
-    cdef bint equals(self, object value) except -1:
-        if self.kind == IS_TEXT and PyUnicode_CheckExact(value):
-            return <str>value == self.text
-        return self.order(value) == EQUAL
 
     cdef Order order(self, object value) except? UNORDERED:
         """How *value* stands to the constant; UNORDERED where it does not, as NaN."""
@@ -206,7 +196,7 @@ cdef object number_of(str text):
             character = PyUnicode_READ(PyUnicode_KIND(text), PyUnicode_DATA(text), i)
             if not 48 <= character <= 57:
                 break
-            whole = whole * 10 + (character - 48)
+            whole = whole * 10 + (<int>character - 48)
             i += 1
         else:
             return -whole if negative else whole

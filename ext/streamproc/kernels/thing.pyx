@@ -5,7 +5,6 @@ what was enriched lies beneath. Kept in ``signal.thing``: whoever sets ``signal.
 later sets ``signal.thing`` to None. Values of the signal are shared, never changed.
 """
 
-cimport cython
 from cpython.dict cimport PyDict_Check, PyDict_Copy
 from cpython.list cimport PyList_GET_ITEM, PyList_GET_SIZE
 from cpython.object cimport PyObject
@@ -28,7 +27,7 @@ def thing_of(list signals not None):
     """Fill ``signal.thing`` of each signal that has none yet."""
     cdef Py_ssize_t i
     for i in range(PyList_GET_SIZE(signals)):
-        thing_of_signal(<Signal?>PyList_GET_ITEM(signals, i))
+        thing_of_signal(checked(PyList_GET_ITEM(signals, i)))
 
 
 cdef dict thing_of_signal(Signal signal):

@@ -43,7 +43,10 @@ cdef class Wildcard:
 
     def matches(self, list texts not None):
         """Whether each of *texts* fits the whole pattern."""
-        return [self.test(<str?>text) for text in texts]
+        for text in texts:
+            if not isinstance(text, str):
+                raise TypeError(f"expected a text, found {text!r}")
+        return [self.test(<str>text) for text in texts]
 
     cdef bint test(self, str text) except -1:
         cdef Py_ssize_t count = PyTuple_GET_SIZE(self._pieces)
@@ -198,6 +201,6 @@ cdef str _folded(str text):
     for i in range(len(text)):
         character = PyUnicode_READ(PyUnicode_KIND(text), PyUnicode_DATA(text), i)
         if 65 <= character <= 90:
-            character += 32
+            character = <Py_UCS4>(<int>character + 32)
         PyUnicode_WRITE(PyUnicode_KIND(result), PyUnicode_DATA(result), i, character)
     return result
