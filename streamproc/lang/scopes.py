@@ -103,9 +103,7 @@ PLACEHOLDERS: Final[dict[str, Placeholder]] = {
             "{{ request:subjectId }}",
             several=True,
         ),
-        Placeholder(
-            "connection", ("id",), "The connection's id.", "never", "{{ connection:id }}"
-        ),
+        Placeholder("connection", ("id",), "The connection's id.", "never", "{{ connection:id }}"),
         Placeholder(
             "source",
             ("address",),

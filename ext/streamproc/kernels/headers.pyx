@@ -6,9 +6,8 @@ envelope, ``thing-json:``). Refused is better than left out: it is told, and par
 """
 
 cimport cython
-from cpython.dict cimport PyDict_Contains, PyDict_Copy, PyDict_GetItemWithError, PyDict_SetItem
+from cpython.dict cimport PyDict_Contains, PyDict_Copy, PyDict_SetItem
 from cpython.list cimport PyList_GET_ITEM, PyList_GET_SIZE
-from cpython.object cimport PyObject
 from cpython.unicode cimport (
     PyUnicode_DATA,
     PyUnicode_GET_LENGTH,

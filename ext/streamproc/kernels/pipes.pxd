@@ -44,7 +44,7 @@ cdef class Step:
     cdef list _holding(self, int operator, list tested, list compared)
     cdef str _replacement(self, dict headers, Signal signal, Moment moment)
     cdef object _text(self, str value, str old, str new)
-    cdef object _texts(self, list values, str old, str new)
+    cdef object _each(self, list values, str old, str new)
 
 
 cdef class Pipe:

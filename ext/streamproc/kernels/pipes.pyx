@@ -201,7 +201,7 @@ cdef class Step:
             return result or None
         if op == FORMAT:
             return _formatted(<list>values, self._format)
-        return self._texts(<list>values, old, new)
+        return self._each(<list>values, old, new)
 
     cdef int _comparison(self, dict headers, Signal signal, Moment moment) except -1:
         """The operator of a filter."""
@@ -311,7 +311,7 @@ cdef class Step:
         _limits.check(1, len(value))
         return value
 
-    cdef object _texts(self, list values, str old, str new):
+    cdef object _each(self, list values, str old, str new):
         cdef list result = []
         cdef object value, text
         cdef Py_ssize_t length = 0
