@@ -36,6 +36,7 @@ class Desired:
     connections: dict[str, Connection]  # those to be open
     blanks: dict[str, Connection]  # the same, as workers see them that run no client of them
     versions: dict[str, str]
+    closed: dict[str, int]  # those that should not be open, with their clients
 
     @classmethod
     def of(cls, service: Service) -> Desired:
@@ -51,6 +52,11 @@ class Desired:
             connections,
             {name: _blank(connection) for name, connection in connections.items()},
             {name: _version(connection, shared) for name, connection in connections.items()},
+            {
+                connection.id: connection.client_count
+                for connection in service.connections
+                if connection.id not in connections
+            },
         )
 
     def clients(self) -> dict[tuple[str, int], ClientRef]:

@@ -55,7 +55,7 @@ class Reconciler:
         self.generation = 0
         self.places: dict[Client, int] = {}
         self.holds: dict[int, Hold] = {}
-        self.changes: list[Change] = []  # since the last time somebody looked
+        self._changes: list[Change] = []
 
     def worker_up(self, worker: int) -> None:
         """A new process is ready. It runs nothing."""
@@ -101,6 +101,16 @@ class Reconciler:
             self.generation += 1
         return orders
 
+    @property
+    def anything_leaves(self) -> bool:
+        """Whether a client that was withdrawn may still run."""
+        return any(hold.leaving for hold in self.holds.values())
+
+    def take_changes(self) -> list[Change]:
+        """What the last plans gave and took, once."""
+        changes, self._changes = self._changes, []
+        return changes
+
     def overdue(self, now: float) -> dict[int, str]:
         """Workers that do not do what they are told, and how."""
         patience_s = self.desired.service.supervision.drain_s + CLOSE_S
@@ -120,7 +130,7 @@ class Reconciler:
                 client = (ref.connection_id, ref.index)
                 if wanted.get(client) != ref or self.places.get(client) != worker:
                     hold.leaving[name] = (self.generation + 1, now)
-                    self.changes.append(Change(ref, worker, given=False))
+                    self._changes.append(Change(ref, worker, given=False))
 
     def _give(self, wanted: dict[Client, ClientRef]) -> None:
         """Hand out what is wanted and runs nowhere."""
@@ -129,7 +139,7 @@ class Reconciler:
             hold, ref = self.holds.get(worker), wanted.get(client)
             if hold is not None and ref is not None and not taken[ref.id]:
                 hold.clients[ref.id] = ref
-                self.changes.append(Change(ref, worker, given=True))
+                self._changes.append(Change(ref, worker, given=True))
 
     def _assign(self, hold: Hold, locations: dict[str, int]) -> Assign:
         """All that one worker should know; its generation is filled in when it is sent."""

@@ -142,9 +142,9 @@ class Supervisor:
         self.slots = [Slot(hold_until=now + rules.start_s, since=now) for _ in range(workers)]
         self.rules = rules
         self.stopping = False
+        self.reason = "stopped"  # why it ends
         self._jitter = jitter
         self._stops = 0
-        self._reason = "stopped"
         self._clean = True
         self._halted = False
         self._now = now
@@ -172,7 +172,7 @@ class Supervisor:
             actions += self._tend(number, now)
         if self.stopping and not self._halted and not any(slot.alive for slot in self.slots):
             self._halted = True
-            actions.append(Halt(self._reason, self._clean))
+            actions.append(Halt(self.reason, self._clean))
         return actions
 
     def eligible(self, now: float) -> frozenset[int]:
@@ -252,7 +252,7 @@ class Supervisor:
         return min(rules.max_backoff_s, longest) * (0.5 + 0.5 * self._jitter())
 
     def _give_up(self, reason: str) -> None:
-        self.stopping, self._clean, self._reason = True, False, reason
+        self.stopping, self._clean, self.reason = True, False, reason
 
     def _forgive_own_absence(self, now: float) -> None:
         """A master that was stopped or starved has not heard the beats that wait for it."""

@@ -22,8 +22,16 @@ _output: list[Output] = []
 
 
 def configure(log: Log, process: str) -> None:
-    """Write the log of *process* (``master``, ``worker 3``) as *log* says."""
+    """Write the log of *process* (``master``, ``worker 3``) as *log* says, from now on.
+
+    Called again with the same words it does nothing; what was hidden stays hidden.
+    """
+    before = _output[:]
+    if before and before[0].made_of == (log, process):
+        return
     _output[:] = [standard(log, process)]
+    for output in before:
+        hide(output.secrets)
 
 
 def hide(secrets: Iterable[str]) -> None:
@@ -96,6 +104,11 @@ def config_refused(problems: list[str]) -> None:
     _log.error("config_refused", problems=problems)
 
 
+def config_warned(warning: str) -> None:
+    """Something in the configuration works, and not as it may seem."""
+    _log.warning("config_warned", warning=warning)
+
+
 def setting_needs_restart(setting: str) -> None:
     """A reload changed what only a new start can change."""
     _log.warning("setting_needs_restart", setting=setting)
@@ -119,15 +132,18 @@ def worker_ended(worker: int, pid: int, left: int | None) -> None:
     (_log.warning if left else _log.info)("worker_ended", worker=worker, pid=pid, left=left)
 
 
-def worker_died(worker: int, pid: int, exit_code: int, crashes: int, returned: float) -> None:
-    """Nobody asked it to. Its *returned* messages will come again from their brokers."""
+def worker_died(
+    worker: int, pid: int, exit_code: int, crashes: int, messages: float, deliveries: float
+) -> None:
+    """Nobody asked it to. The *messages* it had will come again from their brokers."""
     _log.error(
         "worker_died",
         worker=worker,
         pid=pid,
         cause=exit_cause(exit_code),
         crashes=crashes,
-        returned=int(returned),
+        messages_returned=int(messages),
+        deliveries_returned=int(deliveries),
     )
 
 
@@ -174,11 +190,9 @@ def client_assigned(connection: str, client: int, worker: int) -> None:
     _log.info("client_assigned", connection=connection, client=client, worker=worker)
 
 
-def client_withdrawn(connection: str, client: int, worker: int, reason: str) -> None:
+def client_withdrawn(connection: str, client: int, worker: int) -> None:
     """Its worker was told to drain and close it."""
-    _log.info(
-        "client_withdrawn", connection=connection, client=client, worker=worker, reason=reason
-    )
+    _log.info("client_withdrawn", connection=connection, client=client, worker=worker)
 
 
 def client_state_changed(

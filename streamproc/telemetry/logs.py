@@ -11,7 +11,7 @@ import logging
 import sys
 import time
 from collections.abc import Callable, Iterable
-from typing import Any, TextIO
+from typing import TextIO
 
 import orjson
 import structlog
@@ -62,13 +62,13 @@ class Output:
         self, config: Log, process: str, stream: TextIO, clock: Callable[[], float] = time.monotonic
     ) -> None:
         pretty = config.format == "pretty" or (config.format == "auto" and stream.isatty())
+        self.made_of = (config, process)
+        self.secrets: set[str] = set()
         self._process = process
         self._clock = clock
         self._budget = Budget(config.per_event_per_minute)
         self._next_sweep = clock() + WINDOW_S / 4
-        self._secrets: set[str] = set()
         self._text: Text = text_filter()
-        self._stream = stream
         self._render: Processor = (
             structlog.dev.ConsoleRenderer(
                 colors=stream.isatty(), exception_formatter=structlog.dev.plain_traceback
@@ -88,13 +88,12 @@ class Output:
             logger_factory=lambda *_: _Writer(stream),
             cache_logger_on_first_use=False,
         )
-        handler = _Library()
-        logging.basicConfig(handlers=[handler], level=logging.WARNING, force=True)
+        logging.basicConfig(handlers=[_Library()], level=logging.WARNING, force=True)
 
     def hide(self, secrets: Iterable[str]) -> None:
         """Never show these values from now on, wherever they turn up."""
-        self._secrets.update(secrets)
-        self._text = text_filter(self._secrets)
+        self.secrets.update(secrets)
+        self._text = text_filter(self.secrets)
 
     def masked(self, value: object) -> object:
         """*value* as it may be shown: in a log, in an answer."""
@@ -173,6 +172,3 @@ def _json(_: WrappedLogger, __: str, line: EventDict) -> str:
 def standard(config: Log, process: str) -> Output:
     """The usual output: standard error."""
     return Output(config, process, sys.stderr)
-
-
-Line = dict[str, Any]

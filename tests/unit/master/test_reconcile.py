@@ -212,13 +212,14 @@ def rest(reconciler: Reconciler, workers: dict[int, Worker]) -> None:
 
 def test_a_reload_touches_only_what_changed() -> None:
     reconciler, workers = at_rest(connection("a"), connection("b", clients=2))
-    reconciler.changes.clear()
+    reconciler.take_changes()
     reconciler.desired = Desired.of(
         service(connection("a"), connection("b", port=2, clients=2), connection("c"))
     )
     rest(reconciler, workers)
-    taken = {change.client.id for change in reconciler.changes if not change.given}
-    given = {change.client.id for change in reconciler.changes if change.given}
+    changes = reconciler.take_changes()
+    taken = {change.client.id for change in changes if not change.given}
+    given = {change.client.id for change in changes if change.given}
     assert taken == {"b#0", "b#1"}
     assert given == {"b#0", "b#1", "c#0"}
 

@@ -255,6 +255,8 @@ class Machine(RuleBasedStateMachine):
                     assert self.now < place.died + place.wait, "was not started again in time"
                 continue
             if process.told is None:
+                if process.ready is not None and self.now - process.ready >= RULES.healthy_after_s:
+                    place.row = 0
                 silent_s = self.now - process.heard
                 assert process.ready is None or silent_s <= RULES.silence_s, "a hang not noticed"
                 if process.ready is None:
@@ -273,8 +275,6 @@ class Machine(RuleBasedStateMachine):
         for number, place in enumerate(self.places):
             ready = None if place.process is None else place.process.ready
             serves = ready is not None and place.process is not None and place.process.told is None
-            if serves and ready is not None and self.now - ready >= RULES.healthy_after_s:
-                place.row = 0
             if serves or (not place.barred and self.now < place.hold_until):
                 here.add(number)
         sound = {number for number in here if self.places[number].row < LOOP_CRASHES}
