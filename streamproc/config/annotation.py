@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import types
 import typing
 from typing import Annotated, Any, Literal, Union
@@ -32,6 +33,11 @@ def description(annotation: Any) -> str:
 def extra(annotation: Any, key: str) -> Any:
     """What the declaration says beside msgspec's own words: ``secret``, ``unused``."""
     return next((m.extra[key] for m in parts(annotation)[1] if m.extra and key in m.extra), None)
+
+
+def without_source(text: str) -> str:
+    """A docstring for users: without the place in the specification that it was made from."""
+    return re.sub(r" \(spec: [^)]*\)", "", text)
 
 
 def is_struct(bare: Any) -> bool:

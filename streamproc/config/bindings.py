@@ -42,7 +42,9 @@ class Binding:
     sources: bool = True
     targets: bool = True
     source_address: AddressCheck = addresses.not_empty
+    source_form: str = ""  # what an address looks like, for people
     target_address: AddressCheck = addresses.not_empty
+    target_form: str = ""
     credentials: frozenset[str] = frozenset()
     ignored_credentials: frozenset[str] = frozenset()
     ssh_tunnel: bool = True
@@ -202,8 +204,20 @@ _CERTIFICATE = frozenset({"client-cert"})
 _MQTT3_KEYS = frozenset({"mqtt.topic", "mqtt.qos", "mqtt.retain"})
 
 BINDINGS: dict[str, Binding] = {
-    "amqp-091": Binding(schemes=_AMQP, secure=("amqps",), ignored_credentials=_CERTIFICATE),
-    "amqp-10": Binding(schemes=_AMQP, secure=("amqps",), credentials=_CERTIFICATE | {"hmac"}),
+    "amqp-091": Binding(
+        schemes=_AMQP,
+        secure=("amqps",),
+        source_form="the name of a queue that exists",
+        target_form="`exchange/routingKey`; the exchange must exist",
+        ignored_credentials=_CERTIFICATE,
+    ),
+    "amqp-10": Binding(
+        schemes=_AMQP,
+        secure=("amqps",),
+        source_form="a queue or topic",
+        target_form="`queue://name`, `topic://name`, or the name of a queue",
+        credentials=_CERTIFICATE | {"hmac"},
+    ),
     "mqtt": Binding(
         schemes=_TCP,
         secure=("ssl",),
@@ -235,7 +249,9 @@ BINDINGS: dict[str, Binding] = {
         schemes=_TCP,
         secure=("ssl",),
         source_address=addresses.kafka_topic,
+        source_form="the name of a topic; no pattern",
         target_address=addresses.kafka_target,
+        target_form="`topic`, `topic/key` or `topic#partition`",
         credentials=_CERTIFICATE,
         ssh_tunnel=False,
         source_qos=(0, 1),
@@ -253,6 +269,8 @@ BINDINGS: dict[str, Binding] = {
         secure=("https",),
         sources=False,
         target_address=addresses.http_target,
+        target_form="`VERB:/path`, appended to the path of the uri; "
+        f"the verb is one of {', '.join(addresses.HTTP_VERBS)}",
         credentials=frozenset(
             {"client-cert", "hmac", "oauth-client-credentials", "oauth-password"}
         ),
@@ -262,8 +280,11 @@ BINDINGS: dict[str, Binding] = {
         schemes=("http",),
         targets=False,
         source_address=addresses.http_path,
+        source_form="the path to listen on, beginning with `/`",
         ssh_tunnel=False,
     ),
-    "generator": Binding(targets=False, ssh_tunnel=False),
-    "memory": Binding(ssh_tunnel=False),
+    "generator": Binding(targets=False, ssh_tunnel=False, source_form="any name"),
+    "memory": Binding(
+        ssh_tunnel=False, source_form="the name of a queue", target_form="the name of a queue"
+    ),
 }

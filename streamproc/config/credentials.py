@@ -107,16 +107,10 @@ def _client_cert(credentials: Mapping[str, Any], path: Path) -> Iterator[Finding
     if key is not None and (problem := pem.private_key(key)):
         wrong = True
         yield Finding(path=(*path, "key"), message=problem)
-    if certificate is not None and key is not None and not wrong:
-        if problem := pem.pair(certificate, key):
-            yield Finding(path=(*path, "key"), message=problem)
-    elif (certificate is None) != (key is None):
-        missing = "key" if key is None else "cert"
-        yield Finding(
-            path=(*path, missing),
-            message=f"without {missing} there is no client certificate: nothing is used",
-            warning=True,
-        )
+    if certificate is None or key is None or wrong:
+        return
+    if problem := pem.pair(certificate, key):
+        yield Finding(path=(*path, "key"), message=problem)
 
 
 def _hmac(credentials: Mapping[str, Any], path: Path) -> Iterator[Finding]:

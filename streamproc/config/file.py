@@ -22,6 +22,7 @@ class ConfigFile:
 
     def __init__(self, path: FilePath, env: Mapping[str, str]) -> None:
         self.path = path
+        self.name = str(path).encode("utf-8", "backslashreplace").decode()  # for people
         self.document = Document()
         self.references = References(path.parent, env)
         self.value: Any = None
@@ -54,7 +55,7 @@ class ConfigFile:
             sentence, hint = finding.discreet, ""
         line, column = self.document.mark(finding.path)
         return Problem(
-            file=str(self.path),
+            file=self.name,
             line=line,
             column=column,
             path=json_path(finding.path),

@@ -209,7 +209,7 @@ class _Load:
                         path=(*entry.base, "id"),
                         message="expected an id that no other connection has",
                         found=quoted(id_),
-                        hint=f"the first is in {before.file.path}, line {line}",
+                        hint=f"the first is in {before.file.name}, line {line}",
                     ),
                 )
 
@@ -227,7 +227,7 @@ class _Load:
             into = warnings if finding.warning else problems
             if problem not in into:
                 into.append(problem)
-        order = {str(file.path): index for index, file in enumerate(self.files)}
+        order = {file.name: index for index, file in enumerate(self.files)}
         for some in (problems, warnings):
             some.sort(key=lambda p: (order[p.file], p.line, p.column, p.path))
         return Loaded(

@@ -19,6 +19,7 @@ def check(service: Service) -> Iterator[Finding]:
     yield from _no_policy(service)
     yield from _host_rules(service)
     yield from _listeners(service)
+    yield from _deaf(service)
 
 
 def _no_policy(service: Service) -> Iterator[Finding]:
@@ -64,4 +65,18 @@ def _listeners(service: Service) -> Iterator[Finding]:
                 path=("connections", index, "uri"),
                 message="expected a port other than that of $.management",
                 found=str(uri.port),
+            )
+
+
+def _deaf(service: Service) -> Iterator[Finding]:
+    """A connection is not sent what its own sources brought (spec: Ditto 3.3)."""
+    senders = {c.id for c in service.connections if c.sources and c.connection_status == "open"}
+    for index, connection in enumerate(service.connections):
+        listens = any(target.topics for target in connection.targets)
+        if listens and connection.connection_status == "open" and not senders - {connection.id}:
+            yield Finding(
+                path=("connections", index, "targets"),
+                message="will receive nothing: no other open connection has sources, "
+                "and none is sent what its own sources brought",
+                warning=True,
             )

@@ -24,7 +24,10 @@ from streamproc.lang.scopes import Scope
 MAPPERS = frozenset({"Ditto"})
 """Payload mappers that there are."""
 
-CREDENTIALS: dict[str, frozenset[str]] = {"kafka": frozenset({"client-cert"})}
+CREDENTIALS: dict[str, frozenset[str]] = {
+    "kafka": frozenset({"client-cert"}),
+    "http-push": frozenset({"client-cert"}),
+}
 """Credentials that a connector uses, beside user and password in the uri."""
 
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+\Z")
@@ -37,6 +40,7 @@ def check(connection: Connection) -> list[Finding]:
         *_connector(connection),
         *_credentials(connection),
         *_mappers(connection),
+        *_group(connection),
         *_addresses(connection),
         *_headers(connection),
         *_quiet(connection),
@@ -52,6 +56,28 @@ def unused(model: type[msgspec.Struct], raw: Any, path: Path = ()) -> Iterator[F
                 message=description(option.type).rstrip("."),
                 warning=True,
             )
+
+
+_SETTLED = "has no effect in this version: a message is settled when every target has it"
+_LATER = {
+    "acknowledgementRequests": _SETTLED,
+    "declaredAcks": _SETTLED,
+    "issuedAcknowledgementLabel": _SETTLED,
+    "replyTarget": "has no effect in this version: no replies are sent",
+}
+
+
+def _without_effect(connection: Connection) -> Iterator[tuple[Path, bool]]:
+    """Options that this version reads, checks and then leaves alone; whether each is given."""
+    for index, source in enumerate(connection.sources):
+        base: Path = ("sources", index)
+        yield (*base, "acknowledgementRequests"), source.acknowledgement_requests is not None
+        yield (*base, "declaredAcks"), bool(source.declared_acks)
+        reply = source.reply_target
+        yield (*base, "replyTarget"), reply is not None and reply.enabled
+    for index, target in enumerate(connection.targets):
+        label = target.issued_acknowledgement_label
+        yield ("targets", index, "issuedAcknowledgementLabel"), label is not None
 
 
 def _connector(connection: Connection) -> Iterator[Finding]:
@@ -89,6 +115,11 @@ def _credentials(connection: Connection) -> Iterator[Finding]:
             message=f"{connection.connection_type} has no such credentials in this version",
             found=quoted(kind),
         )
+    elif kind == "client-cert" and (given.get("cert") is None) != (given.get("key") is None):
+        missing = "key" if given.get("key") is None else "cert"
+        yield Finding(
+            path=("credentials", missing), message="is missing: a certificate needs its key"
+        )
 
 
 def _mappers(connection: Connection) -> Iterator[Finding]:
@@ -102,11 +133,26 @@ def _mappers(connection: Connection) -> Iterator[Finding]:
             for position, name in enumerate(names):
                 definition = connection.mapping_definitions.get(name)
                 engine = definition.mapping_engine if definition else name
+                path: Path = (side, index, "payloadMapping", position)
                 if engine in ENGINES and engine not in MAPPERS:
                     yield Finding(
-                        path=(side, index, "payloadMapping", position),
+                        path=path,
                         message="there is no such mapper in this version",
                         found=quoted(engine),
+                    )
+                elif position > 0:
+                    yield Finding(
+                        path=path, message="there is but one mapper a message in this version"
+                    )
+                elif definition is not None and (
+                    definition.options
+                    or definition.incoming_conditions
+                    or definition.outgoing_conditions
+                ):
+                    yield Finding(
+                        path=path,
+                        message="mappers have no options and conditions in this version",
+                        found=quoted(name),
                     )
     for name in connection.mapping_definitions.keys() - used:
         yield Finding(
@@ -114,6 +160,20 @@ def _mappers(connection: Connection) -> Iterator[Finding]:
             message="is used by no source and no target",
             warning=True,
         )
+
+
+def _group(connection: Connection) -> Iterator[Finding]:
+    """The group of a Kafka consumer is made before there is anything to run functions on."""
+    text = connection.specific_config.get("groupId")
+    if connection.connection_type == "kafka" and isinstance(text, str):
+        path: Path = ("specificConfig", "groupId")
+        plan, _ = expressions.template(text, Scope.GROUP_ID, path, connection.id)
+        if plan is not None and (plan.constant is None or "${" in text):
+            yield Finding(
+                path=path,
+                message="expected {{ connection:id }} without functions, in this version",
+                found=quoted(text),
+            )
 
 
 def _addresses(connection: Connection) -> Iterator[Finding]:
@@ -143,6 +203,9 @@ def _headers(connection: Connection) -> Iterator[Finding]:
 
 def _quiet(connection: Connection) -> Iterator[Finding]:
     """What will not do what it seems to."""
+    for path, is_given in _without_effect(connection):
+        if is_given:
+            yield Finding(path=path, message=_LATER[str(path[-1])], warning=True)
     for index, target in enumerate(connection.targets):
         base: Path = ("targets", index)
         if target.qos is not None and connection.connection_type not in ("mqtt", "mqtt-5"):
