@@ -7,8 +7,8 @@ matters, so at most one is with the kernel or on its way there and one waits.
 from __future__ import annotations
 
 import asyncio
-from typing import cast
 from collections.abc import Callable
+from typing import cast
 
 import msgspec
 

@@ -13,6 +13,7 @@ from streamproc.connectors.base import Can, Identity, SourceSpec, TargetSpec
 from streamproc.control import ClientRef, ClientReport, ClientState
 from streamproc.kernels.delivery import Delivery
 from streamproc.kernels.settlement import Ticket
+from streamproc.telemetry.slots import Block
 from streamproc.worker.intake import Intake, IntakeMetrics, Process
 from streamproc.worker.ledger import ClientLedger
 from streamproc.worker.outlet import Outlet
@@ -46,6 +47,7 @@ class Client:
         metrics_of: Callable[[str, str], IntakeMetrics],
         tally: Tally,
         parking: ParkingFile,
+        block: Block,
         listeners: Mapping[str, int],
         changed: Callable[[], None],
     ) -> None:
@@ -71,7 +73,7 @@ class Client:
                 ),
                 depth=PIPELINE_DEPTH if Can.PIPELINE in row.can else 1,
                 retry=service.retry,
-                ledger=ClientLedger(connection.id, tally, parking, service.retry),
+                ledger=ClientLedger(connection.id, tally, parking, service.retry, block),
                 changed=changed,
             )
         limits = service.limits

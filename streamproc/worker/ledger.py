@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 
 from streamproc.config.service import Retry
 from streamproc.errors import RunnerError
 from streamproc.kernels.delivery import Delivery
 from streamproc.telemetry import events as tell
+from streamproc.telemetry import metrics
+from streamproc.telemetry.slots import Block
 from streamproc.worker.parking import ParkingFile
 from streamproc.worker.retry import wait_s
 from streamproc.worker.tally import Tally
@@ -17,14 +20,23 @@ class ClientLedger:
     """Implements ``Ledger`` for the outlet of one client."""
 
     def __init__(
-        self, connection_id: str, tally: Tally, parking: ParkingFile, retry: Retry
+        self,
+        connection_id: str,
+        tally: Tally,
+        parking: ParkingFile,
+        retry: Retry,
+        block: Block,
     ) -> None:
         self._connection_id = connection_id
         self._retry = retry
+        self._seconds = block.histogram(metrics.DELIVERY_SECONDS, connection=connection_id)
         self._tally = tally
         self._parking = parking
 
     def delivered(self, deliveries: Sequence[Delivery]) -> None:
+        # One look at the clock for all receipts that came together.
+        age_s = time.monotonic() - deliveries[0].born
+        self._seconds.observe(age_s, len(deliveries))
         self._tally.delivered(self._connection_id, deliveries)
 
     def retried(self, deliveries: Sequence[Delivery], error: RunnerError) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import heapq
 import random
+import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Protocol
@@ -77,7 +78,7 @@ class Outlet:
     def offer(self, deliveries: list[Delivery]) -> None:
         """Take *deliveries* in, in this order."""
         self._empty.clear()
-        self.lanes.offer(deliveries, self._loop.time())
+        self.lanes.offer(deliveries, time.monotonic())
         self._pump_soon()
 
     async def drain(self, deadline_s: float) -> None:
@@ -106,7 +107,7 @@ class Outlet:
         self._pump_soon()
 
     def failed(self, deliveries: Sequence[Delivery], error: RunnerError) -> None:
-        now = self._loop.time()
+        now = time.monotonic()
         refused = isinstance(error, DeliveryRefused)
         final: list[Delivery] = []
         again: list[Delivery] = []

@@ -253,6 +253,7 @@ class Worker:
             metrics_of=self._metrics_of,
             tally=self._tally,
             parking=self._parking,
+            block=self._block,
             listeners=self._listeners.descriptors,
             changed=self._report_soon,
         )
@@ -278,7 +279,7 @@ class Worker:
         assert self._assign is not None
         connection = client.rpartition("#")[0]
         retry = self._assign.service.retry
-        ledger = ClientLedger(connection, self._tally, self._parking, retry)
+        ledger = ClientLedger(connection, self._tally, self._parking, retry, self._block)
         return ledger.park(deliveries, error)
 
     # What peers bring.

@@ -45,7 +45,7 @@ class Node:
         self._token = 0
 
     def _park(self, client: str, items: list[Delivery], error: DeliveryRefused) -> int:
-        return ClientLedger("c", self.tally, self.parking, QUICK).park(items, error)
+        return ClientLedger("c", self.tally, self.parking, QUICK, self.block).park(items, error)
 
     async def start(self) -> None:
         listening = socket.socket(socket.AF_UNIX)
@@ -65,7 +65,7 @@ class Node:
             make,
             depth=1,
             retry=QUICK,
-            ledger=ClientLedger("c", self.tally, self.parking, QUICK),
+            ledger=ClientLedger("c", self.tally, self.parking, QUICK, self.block),
             changed=lambda: None,
         )
         return self.scripts[client]
