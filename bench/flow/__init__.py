@@ -1,0 +1,1 @@
+"""The data path of one process without any I/O: where its microseconds go."""
