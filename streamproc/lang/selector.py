@@ -83,7 +83,7 @@ def _list(text: str, at: int, prefix: pointer.Keys, found: list[pointer.Keys], d
         raise _invalid(f"more than {MAX_DEPTH} parentheses are inside each other", at)
     while True:
         end = _TEXT.match(text, at).end()  # type: ignore[union-attr]  # matches nothing too
-        keys = prefix + pointer.parse(text[at:end])
+        keys = prefix + _pointer(text[at:end], at)
         if text.startswith("(", end):
             end = _list(text, end + 1, keys, found, depth + 1)
             if not text.startswith(")", end):
@@ -110,7 +110,16 @@ def _extra_field(text: str, at: int) -> pointer.Keys:
         raise _refused(f"{name!r} is no field of a thing" if name else "a field is empty", at, hint)
     if slash and (name not in _WITH_PATH or not path):
         raise _refused(f"nothing can follow {name!r}, found {slash + path!r}", at + len(name), "")
-    return pointer.parse(text)
+    return _pointer(text, at)
+
+
+def _pointer(text: str, at: int) -> pointer.Keys:
+    """The keys of the part of a selector that begins at *at*."""
+    try:
+        return pointer.parse(text)
+    except ExpressionError as error:
+        position = at + (error.position or 0)
+        raise ExpressionError(error.code, str(error), position=position, hint=error.hint) from error
 
 
 def _selector(text: str, found: list[pointer.Keys]) -> Selector:

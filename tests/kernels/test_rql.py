@@ -15,6 +15,7 @@ from streamproc.kernels.rql import Filter, thing_of
 from streamproc.kernels.signal import ABSENT, Signal, Topic
 from streamproc.lang import pointer, rql, selector, timeexpr
 from streamproc.lang.rql_plan import (
+    COMPARISONS,
     Compare,
     Empty,
     Exists,
@@ -28,6 +29,8 @@ from streamproc.lang.rql_plan import (
 from streamproc.lang.rql_property import PLACEHOLDERS
 from tests.reference import rql as reference
 
+# More than usual, and as many as the nightly profile asks for.
+many = settings(max_examples=max(300, settings.default.max_examples if settings.default else 0))
 NOW = datetime(2024, 1, 6, 14, 23, 42, 123_000, tzinfo=UTC)
 
 # Few names and values, so that what is looked for is often there and often equal.
@@ -52,8 +55,8 @@ scalars = (
 names = st.sampled_from(NAMES)
 values = st.recursive(
     scalars,
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(names, inner, max_size=3),
-    max_leaves=6,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(names, inner, max_size=2),
+    max_leaves=4,
 )
 objects = st.dictionaries(names, values, max_size=3)
 features = st.dictionaries(
@@ -95,7 +98,9 @@ PATHS = [
 @st.composite
 def topics(draw: st.DrawFn) -> Topic | None:
     group = draw(st.sampled_from(["things", "things", "things", "policies", "connections"]))
-    criterion = draw(st.sampled_from(["events", "events", "events", "commands", "messages", "acks"]))
+    criterion = draw(
+        st.sampled_from(["events", "events", "events", "commands", "messages", "acks"])
+    )
     channel = draw(st.sampled_from(["twin", "live"])) if group == "things" else "none"
     namespace, name = draw(st.sampled_from([("ns", "a"), ("_", "_"), ("a.b", "x:y")]))
     action = subject = None
@@ -181,6 +186,11 @@ expressions: st.SearchStrategy[Expression] = st.recursive(
 )
 
 
+def event_topic(action: str) -> Topic:
+    full = f"ns/a/things/twin/events/{action}"
+    return Topic(full, "ns", "a", "things", "twin", "events", action)
+
+
 def kind(expression: Expression) -> str:
     return getattr(expression, "operator", type(expression).__name__.lower())
 
@@ -209,11 +219,41 @@ def _sorted(value: Any) -> Any:
     return [_sorted(each) for each in value] if isinstance(value, list) else value
 
 
-@given(leaf=leaves, thing=things)
-@settings(max_examples=1500)
+@st.composite
+def meetings(draw: st.DrawFn) -> tuple[Expression, dict[str, Any]]:
+    """A thing, and a condition on a property that it has and on a value that is there."""
+    thing = draw(things)
+    keys: tuple[str, ...] = ()
+    value: Any = thing
+    while isinstance(value, dict) and value and (len(keys) < 2 or draw(st.booleans())):
+        keys += (draw(st.sampled_from(sorted(value))),)
+        value = value[keys[-1]]
+    wanted = draw(st.sampled_from(reference.candidates(value) or [value]))
+    if isinstance(wanted, (dict, list)) or wanted != wanted:
+        wanted = draw(literals)
+    text = reference.text_of(wanted) or ""
+    place = Field(pointer.render(keys), keys)
+    wanted = draw(st.sampled_from([wanted, wanted, text]))
+    if isinstance(wanted, int) and not isinstance(wanted, bool):
+        wanted = max(-(2**63), min(wanted, 2**63 - 1))
+    operator = draw(st.sampled_from([*COMPARISONS, "in", "exists", "empty"]))
+    if operator in ("like", "ilike"):
+        at = draw(st.integers(0, len(text)))
+        shown = text[:at] + draw(st.sampled_from(["*", "?", ""])) + text[at + 1 :]
+        return Compare(operator, place, shown.swapcase() if operator == "ilike" else shown), thing
+    if operator == "in":
+        return In(place, tuple(draw(st.permutations([wanted, *draw(st.lists(literals))])))), thing
+    if operator in ("exists", "empty"):
+        return (Exists if operator == "exists" else Empty)(place), thing
+    return Compare(operator, place, wanted), thing
+
+
+@given(case=meetings() | meetings() | st.tuples(leaves, things))
+@many
 def test_a_single_condition_holds_for_a_thing_as_in_the_reference(
-    leaf: Expression, thing: dict[str, Any]
+    case: tuple[Expression, dict[str, Any]],
 ) -> None:
+    leaf, thing = case
     plan = Plan("", leaf)
     expected = reference.matches_things(plan, [thing], NOW)
     event(f"{kind(leaf)}: {expected[0]}")
@@ -221,7 +261,7 @@ def test_a_single_condition_holds_for_a_thing_as_in_the_reference(
 
 
 @given(one=scalars, wanted=literals, operator=st.sampled_from(["eq", "lt", "le", "gt", "ge", "in"]))
-@settings(max_examples=3000)
+@many
 @example(one=2**53 + 1, wanted=float(2**53), operator="gt")
 @example(one=float(2**53), wanted=2**53 + 1, operator="lt")
 @example(one="\U0001f600", wanted="\uffff", operator="lt")
@@ -239,7 +279,7 @@ def test_a_candidate_stands_to_a_literal_as_in_the_reference(
 
 
 @given(signal=signals())
-@settings(max_examples=1500)
+@many
 def test_a_signal_says_of_its_thing_what_the_reference_says_and_stays_as_it_was(
     signal: Signal,
 ) -> None:
@@ -260,7 +300,7 @@ def _scribble(thing: dict[str, Any] | None) -> None:
 
 
 def test_the_thing_of_a_signal_is_computed_once() -> None:
-    topic = Topic("ns/a/things/twin/events/modified", *"ns a things twin events modified".split())
+    topic = event_topic("modified")
     signal = Signal(topic, "/attributes/a", value=1)
     thing_of([signal])
     kept = signal.thing
@@ -271,7 +311,7 @@ def test_the_thing_of_a_signal_is_computed_once() -> None:
 
 
 def test_a_filter_on_placeholders_does_not_compute_the_thing() -> None:
-    topic = Topic("ns/a/things/twin/events/modified", *"ns a things twin events modified".split())
+    topic = event_topic("modified")
     signal = Signal(topic, "/attributes/a", value=1)
     plan = rql.parse('and(eq(topic:action,"modified"),like(resource:path,"/attributes*"))')
     assert Filter(plan).matches([signal]) == [True]
@@ -279,7 +319,7 @@ def test_a_filter_on_placeholders_does_not_compute_the_thing() -> None:
 
 
 @given(root=expressions, batch=st.lists(signals(), max_size=3))
-@settings(max_examples=1500)
+@many
 def test_a_filter_holds_for_signals_as_in_the_reference(
     root: Expression, batch: list[Signal]
 ) -> None:
@@ -292,14 +332,18 @@ def test_a_filter_holds_for_signals_as_in_the_reference(
 
 POINTERS = [
     *("/attributes", "/attributes/a", "/attributes/a/b", "/features", "/features/a"),
-    *("/features/*/properties/a", "/features/a/properties/a", "/features/{{ feature:id }}/definition"),
+    *(
+        "/features/*/properties/a",
+        "/features/a/properties/a",
+        "/features/{{ feature:id }}/definition",
+    ),
     *("/thingId", "/_namespace", "/_metadata", "/attributes/x~0y"),
 ]
 covers = st.lists(st.sampled_from(POINTERS), max_size=2).map(tuple)
 
 
 @given(root=expressions, batch=st.lists(signals(), max_size=2), covered=covers)
-@settings(max_examples=1500)
+@many
 def test_a_filter_may_match_as_in_the_reference(
     root: Expression, batch: list[Signal], covered: tuple[str, ...]
 ) -> None:
@@ -311,7 +355,7 @@ def test_a_filter_may_match_as_in_the_reference(
 
 
 @given(root=expressions, signal=signals(), extra=things, data=st.data())
-@settings(max_examples=1500)
+@many
 def test_what_the_pre_filter_knows_stays_true_after_enrichment(
     root: Expression, signal: Signal, extra: dict[str, Any], data: st.DataObject
 ) -> None:
@@ -326,7 +370,7 @@ def test_what_the_pre_filter_knows_stays_true_after_enrichment(
 
 
 def test_one_filter_serves_several_sets_of_covered_pointers() -> None:
-    topic = Topic("ns/a/things/twin/events/modified", *"ns a things twin events modified".split())
+    topic = event_topic("modified")
     signal = Signal(topic, "/features/f/properties/q", value=1)
     plan = Filter(rql.parse("exists(features/f/properties/p)"))
     assert plan.may_match([signal], ("/features/f/properties/p",)) == [2]
@@ -356,7 +400,7 @@ def test_an_explanation_agrees_with_the_filter_in_every_part(
 
 def test_an_explanation_shows_text_outcome_and_value_of_each_part() -> None:
     plan = rql.parse('and(gt(attributes/n,4), not(eq(topic:action,"x")),exists(attributes/z))')
-    topic = Topic("ns/a/things/twin/events/modified", *"ns a things twin events modified".split())
+    topic = event_topic("modified")
     why = Filter(plan).explain(Signal(topic, "/attributes/n", value=3))
     assert why.outcome is False
     assert why.saw is ABSENT
@@ -384,13 +428,13 @@ def test_values_too_deep_to_follow_end_the_search_not_the_process() -> None:
     deep: Any = 1
     for _ in range(100_000):
         deep = [deep]
-    assert Filter(rql.parse("eq(attributes/a,1)")).matches_things([{"attributes": {"a": deep}}]) == [
-        False
-    ]
+    assert Filter(rql.parse("eq(attributes/a,1)")).matches_things(
+        [{"attributes": {"a": deep}}]
+    ) == [False]
 
 
 def test_objects_too_deep_to_copy_end_the_copy_not_the_process() -> None:
-    topic = Topic("ns/a/things/twin/events/merged", *"ns a things twin events merged".split())
+    topic = event_topic("merged")
     deep: Any = {"x": None}
     for _ in range(100_000):
         deep = {"d": deep}

@@ -9,6 +9,8 @@ from hypothesis import strategies as st
 from streamproc.kernels.wildcard import Wildcard
 from tests.reference import rql as reference
 
+# More than usual, and as many as the nightly profile asks for.
+many = settings(max_examples=max(500, settings.default.max_examples if settings.default else 0))
 ALPHABET = "abAB*?\n\u2028éÉ\U0001f600"
 patterns = st.text(ALPHABET, max_size=10) | st.text(max_size=6)
 texts = st.text(ALPHABET, max_size=12) | st.text(max_size=8)
@@ -28,7 +30,7 @@ def likely(draw: st.DrawFn) -> tuple[str, str]:
 
 
 @given(case=likely() | st.tuples(patterns, texts), ignore_case=st.booleans())
-@settings(max_examples=4000)
+@many
 @example(case=("a*\n*b", "a\n\nb"), ignore_case=False)
 @example(case=("*a?a*", "aaa"), ignore_case=False)
 @example(case=("ab*ba", "aba"), ignore_case=False)
@@ -42,7 +44,6 @@ def test_a_pattern_matches_as_in_the_reference(case: tuple[str, str], ignore_cas
 
 
 @given(size=st.integers(60, 200), data=st.data())
-@settings(max_examples=300)
 def test_long_pieces_match_as_in_the_reference(size: int, data: st.DataObject) -> None:
     """Beyond 64 characters the bits of a piece need more than one word."""
     piece = data.draw(st.text("ab?", min_size=size, max_size=size))
