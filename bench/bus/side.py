@@ -56,9 +56,8 @@ class Side:
         self._index = index
         self._block = Block.create(folder / f"metrics-{index}")
         self._tally = Tally(self._block)
-        self._ledger = ClientLedger(
-            "bench", self._tally, ParkingFile(folder / f"parked-{index}", 1 << 20), Retry()
-        )
+        parking = ParkingFile(folder / f"parked-{index}", 1 << 20)
+        self._ledger = ClientLedger("bench", self._tally, parking, Retry(), self._block)
         self._server = Server(self, self._block)
         self._outlet: Outlet | None = None
         self.dispatcher = Dispatcher(
