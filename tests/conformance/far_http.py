@@ -7,8 +7,23 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import enum
+import socket
+import ssl
+import struct
 from collections.abc import Callable
 from typing import NamedTuple
+
+
+class Then(enum.Enum):
+    """What a server does after, or instead of, some bytes of an answer."""
+
+    CLOSE = "close"  # in order: FIN
+    RESET = "reset"  # RST
+    NOTHING = "nothing"  # keeps still
+
+
+Piece = bytes | Then
 
 
 class Request(NamedTuple):
@@ -40,22 +55,26 @@ async def read_head(reader: asyncio.StreamReader) -> tuple[str, dict[str, str]]:
     return first, headers
 
 
+NO_CONTENT = b"HTTP/1.1 204 -\r\n\r\n"
+
+
 class Server:
-    """Records each request, then sends what ``answer`` returns for it; None: nothing, ever."""
+    """Records each request, then does what ``answer`` returns for it, piece by piece."""
 
     def __init__(
-        self, answer: Callable[[Request], bytes | None] = lambda _: b"HTTP/1.1 204 -\r\n\r\n"
+        self, answer: Callable[[Request], Piece | list[Piece]] = lambda _: NO_CONTENT
     ) -> None:
         self.answer = answer
         self.requests: list[Request] = []
         self.connections = 0
         self.open_connections = 0
+        self.most_connections = 0
         self._arrived = asyncio.Condition()
         self._tasks: set[asyncio.Task[None]] = set()
 
-    async def start(self) -> int:
+    async def start(self, context: ssl.SSLContext | None = None) -> int:
         """Listen. -> port"""
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0, ssl=context)
         port: int = self._server.sockets[0].getsockname()[1]
         return port
 
@@ -64,6 +83,7 @@ class Server:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.sleep(0)  # for what was aborted to be closed
 
     async def wait(self, count: int, deadline_s: float) -> None:
         """Until there are *count* requests, or the deadline."""
@@ -78,6 +98,7 @@ class Server:
         number = self.connections
         self.connections += 1
         self.open_connections += 1
+        self.most_connections = max(self.most_connections, self.open_connections)
         try:
             while True:
                 first, headers = await read_head(reader)
@@ -88,15 +109,32 @@ class Server:
                 async with self._arrived:
                     self._arrived.notify_all()
                 answer = self.answer(request)
-                if answer is not None:
-                    writer.write(answer)
-                    await writer.drain()
+                for piece in answer if isinstance(answer, list) else [answer]:
+                    await self._do(piece, reader, writer)
         except (asyncio.IncompleteReadError, OSError, asyncio.CancelledError):
             pass
         finally:
             self.open_connections -= 1
             self._tasks.discard(task)
             writer.transport.abort()
+
+    async def _do(
+        self, piece: Piece, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        if isinstance(piece, bytes):
+            writer.write(piece)
+            await writer.drain()
+            await asyncio.sleep(0.001)  # so that pieces travel apart
+        elif piece is Then.NOTHING:
+            await reader.read()  # until the client closes
+            raise ConnectionResetError
+        else:
+            if piece is Then.RESET:
+                link: socket.socket = writer.get_extra_info("socket")
+                link.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                writer.transport.abort()
+            writer.close()
+            raise ConnectionResetError
 
 
 class Client:

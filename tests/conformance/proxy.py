@@ -18,6 +18,7 @@ class Proxy:
         self._upstream = (upstream_host, upstream_port)
         self._server: asyncio.Server | None = None
         self._writers: set[asyncio.StreamWriter] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
         self._frozen = asyncio.Event()
         self._frozen.set()
         self._port = Port()
@@ -59,9 +60,16 @@ class Proxy:
         """Let go of everything, the port too."""
         self.thaw()
         await self.cut()
+        if self._tasks:
+            await asyncio.wait(self._tasks)
+        await asyncio.sleep(0)  # for what was aborted to be closed
         self._port.release()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
         self.accepted += 1
         self._writers.add(writer)
         try:
@@ -83,5 +91,5 @@ class Proxy:
                 await self._frozen.wait()
                 writer.write(data)
                 await writer.drain()
-            if writer.can_write_eof():
+            if not writer.transport.is_closing():
                 writer.write_eof()

@@ -116,10 +116,11 @@ class Client:
     async def close(self) -> None:
         """Fail what is open with NotConnected, and let every connection go."""
         self._shut(NotConnected("the connection was closed"))
-        for task in self._connecting:
+        connecting, self._connecting = self._connecting, set()
+        for task in connecting:
             task.cancel()
-        if self._connecting:
-            await asyncio.wait(self._connecting, timeout=CLOSE_S)
+        if connecting:
+            await asyncio.wait(connecting, timeout=CLOSE_S)
         for wire in list(self._wires):
             wire.abort()
         self._flush()
@@ -225,9 +226,7 @@ class Client:
         while len(self._connecting) < len(self._waiting):
             if len(self._wires) + len(self._connecting) >= self._size and not self._make_room():
                 return
-            task = self._loop.create_task(self._connect())
-            self._connecting.add(task)
-            task.add_done_callback(self._connecting.discard)
+            self._connecting.add(self._loop.create_task(self._connect()))
 
     def _make_room(self) -> bool:
         """Close an idle connection for a delivery that wants a new one."""
@@ -239,11 +238,15 @@ class Client:
         return True
 
     async def _connect(self) -> None:
+        task = asyncio.current_task()
+        assert task is not None
         try:
             wire = await self._endpoint.connect(self._new_wire, self._connect_s)
         except RunnerError as error:
+            self._connecting.discard(task)  # so that the last to fail knows that it is the last
             self._unreachable(error)
             return
+        self._connecting.discard(task)
         if not self._open:
             wire.abort()
             return
@@ -254,7 +257,7 @@ class Client:
         """A connect failed. The link is lost when it was the last hope."""
         if not self._open:
             return
-        if self._wires or len(self._connecting) > 1:
+        if self._wires or self._connecting:
             self._grow_at = self._now + 1
             return
         self._lost = error

@@ -72,6 +72,7 @@ class Requests:
         self._bodiless = frozenset(verb for verb in VERBS if verb in omit)
         self._heads: LRU[str, str] = LRU(_ADDRESSES)  # only of verbs with a body
         self._fields: dict[str, str] = {}  # header name -> line start, names seen to be plain
+        self._spelling: dict[str, str] = {}  # lower case -> the one way it stands in _fields
 
     def render(self, delivery: Delivery) -> Request:
         """The bytes to write. Raises DeliveryRefused."""
@@ -139,7 +140,9 @@ class Requests:
 
     def _learn(self, low: str, name: str) -> None:
         """From now on this name, so written, needs no care: its value alone does."""
-        if low not in self._own and len(self._fields) < _NAMES:
+        if low in self._own or len(self._fields) >= _NAMES:
+            return
+        if self._spelling.setdefault(low, name) == name:
             self._fields[name] = f"\r\n{name}: "
 
 
