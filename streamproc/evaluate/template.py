@@ -10,7 +10,15 @@ from dataclasses import replace
 from typing import Any
 
 from streamproc.errors import ExpressionError, SignalError
-from streamproc.evaluate.context import bad_case, headers_of, now_of, signal_of, text, texts
+from streamproc.evaluate.context import (
+    bad_case,
+    context_of,
+    headers_of,
+    now_of,
+    signal_of,
+    text,
+    texts,
+)
 from streamproc.kernels.enforcement import Enforcement
 from streamproc.kernels.headers import InboundMapping, OutboundMapping
 from streamproc.kernels.template import Template
@@ -22,7 +30,7 @@ UNRESOLVED = "placeholder:unresolved"
 
 def template(case: Mapping[str, Any]) -> Any:
     """A string, a list of several, ``{"unresolved": true}`` or ``{"deleted": true}``."""
-    context = case.get("context") or {}
+    context = context_of(case)
     plan = _parse(case.get("template"), "template", _signal_scope(context), context)
     values = Template(plan).all([headers_of(context)], [signal_of(context)], now_of(context))[0]
     if isinstance(values, SignalError):
@@ -36,7 +44,7 @@ def template(case: Mapping[str, Any]) -> Any:
 
 def header_mapping(case: Mapping[str, Any]) -> dict[str, str]:
     """The headers of the signal (inbound), or of the message that leaves (outbound)."""
-    context = case.get("context") or {}
+    context = context_of(case)
     plans = {
         name: _parse(value, f"mapping/{name}", Scope.SIGNAL, context)
         for name, value in texts(case.get("mapping"), "mapping").items()
@@ -44,7 +52,7 @@ def header_mapping(case: Mapping[str, Any]) -> dict[str, str]:
     signal = signal_of(context)
     headers = headers_of(context)
     if case.get("direction") == "inbound":
-        own = texts(case.get("signalHeaders") or {}, "signalHeaders")
+        own = texts(case.get("signalHeaders", {}), "signalHeaders")
         signal.headers = {name.lower(): value for name, value in own.items()}
         error = InboundMapping(plans).apply([headers], [signal])[0]
         if error is not None:
@@ -53,7 +61,7 @@ def header_mapping(case: Mapping[str, Any]) -> dict[str, str]:
     if case.get("direction") != "outbound":
         raise bad_case(f"'direction' is {case.get('direction')!r}, expected inbound or outbound")
     signal.headers = headers
-    message = texts(case.get("messageHeaders") or {}, "messageHeaders")
+    message = texts(case.get("messageHeaders", {}), "messageHeaders")
     result = OutboundMapping(plans).apply([message], [signal])[0]
     if isinstance(result, SignalError):
         raise result
@@ -62,7 +70,7 @@ def header_mapping(case: Mapping[str, Any]) -> dict[str, str]:
 
 def enforcement(case: Mapping[str, Any]) -> Any:
     """``"accepted"`` or ``{"rejected": code}``; an error where nothing could be resolved."""
-    context = case.get("context") or {}
+    context = context_of(case)
     source = "sourceAddress" in context
     scope = Scope.ENFORCEMENT_INPUT_MQTT5 if source else Scope.ENFORCEMENT_INPUT
     plan = _parse(case.get("input"), "input", scope, context)
@@ -111,4 +119,7 @@ def _signal_scope(context: Mapping[str, Any]) -> Scope:
 
 
 def _parse(value: object, name: str, scope: Scope, context: Mapping[str, Any]) -> Plan:
-    return parse(text(value, name), scope, connection_id=context.get("connectionId"))
+    connection = (
+        text(context["connectionId"], "connectionId") if "connectionId" in context else None
+    )
+    return parse(text(value, name), scope, connection_id=connection)

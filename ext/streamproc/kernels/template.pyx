@@ -15,6 +15,7 @@ from streamproc.kernels.sources cimport Moment
 from streamproc.lang import limits as _limits
 
 cdef Py_ssize_t _MAX_RESULT = _limits.MAX_RESULT
+cdef Py_ssize_t _MAX_VALUES = _limits.MAX_VALUES
 
 
 @cython.final
@@ -127,7 +128,7 @@ cdef class Template:
                 columns.append(value)
         if unresolved:
             return None
-        return tuple(_limits.product(columns)) if columns or not self._pieces else ()
+        return _product(columns) if columns or not self._pieces else ()
 
     cdef object _compute(self):
         """What comes out where nothing is to be resolved; None for an error, too."""
@@ -135,6 +136,26 @@ cdef class Template:
             return self.all_of({}, None, Moment())
         except SignalError:
             return None
+
+
+cdef tuple _product(list columns):
+    """One text for each choice of a text from each column; the last column varies fastest."""
+    cdef list texts = [""], longer
+    cdef object column, text, each
+    cdef Py_ssize_t length
+    for column in columns:
+        longer = []
+        length = 0
+        if PyList_GET_SIZE(texts) * PyList_GET_SIZE(<list>column) > _MAX_VALUES:
+            _limits.check(len(texts) * len(column), 0)
+        for text in texts:
+            for each in <list>column:
+                longer.append(<str>text + <str>each)
+                length += PyUnicode_GET_LENGTH(<str>text) + PyUnicode_GET_LENGTH(<str>each)
+                if length > _MAX_RESULT:
+                    _limits.check(1, length)
+        texts = longer
+    return tuple(texts)
 
 
 @cython.final
