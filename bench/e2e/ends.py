@@ -64,9 +64,10 @@ class Receiver:
         assert self._process.stdout is not None
         self.url = self._process.stdout.readline().split()[-1]
 
-    def reset(self) -> None:
-        """Forget what has arrived."""
-        request = urllib.request.Request(self.url + "/reset", b"", method="POST")
+    def behave(self, behaviour: dict[str, Any]) -> None:
+        """Answer as *behaviour* says (``streamproc.receiver.behaviour``)."""
+        body = json.dumps(behaviour).encode()
+        request = urllib.request.Request(self.url + "/behaviour", body, method="POST")
         urllib.request.urlopen(request, timeout=60).close()
 
     def figures(self) -> dict[str, Any]:

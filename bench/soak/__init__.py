@@ -1,0 +1,1 @@
+"""Steady load for a long time: does memory stay flat, and do the books balance?"""
