@@ -49,9 +49,9 @@ class Change:
 class Reconciler:
     """Feed it what happened, then ask ``plan`` what to send. Level triggered."""
 
-    def __init__(self, desired: Desired) -> None:
+    def __init__(self, desired: Desired, listeners: list[str]) -> None:
         self.desired = desired
-        self.listeners: list[str] = []  # "host:port", those that workers were sent
+        self.listeners = listeners  # "host:port", those that workers are sent
         self.generation = 0
         self.places: dict[Client, int] = {}
         self.holds: dict[int, Hold] = {}

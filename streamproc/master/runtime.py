@@ -36,9 +36,14 @@ class Runtime:
         self.run_dir = Path(tempfile.mkdtemp(prefix="run-", dir=self.place))
         self.lock_fd = os.open(self.run_dir / "lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
         fcntl.flock(self.lock_fd, fcntl.LOCK_EX)
+        self.bus: list[socket.socket] = []
         try:
-            self.bus = [self._listen(index) for index in range(workers)]
-        except OSError as error:
+            for index in range(workers):
+                self.bus.append(self._listen(index))
+        except (OSError, ConfigError) as error:
+            self._remove()
+            if isinstance(error, ConfigError):
+                raise
             raise ConfigError(f"cannot listen in {self.run_dir}: {error.strerror}") from error
         self.own_block = Block.create(self._metrics("master"))
         for index in range(workers):
@@ -58,13 +63,16 @@ class Runtime:
 
     def close(self) -> None:
         """Remove what this run made. No worker may be left."""
-        for each in self.bus:
-            each.close()
         for reader in self.readers:
             reader.close()
         self.own_block.close()
-        os.close(self.lock_fd)
         (self.place / "management").unlink(missing_ok=True)
+        self._remove()
+
+    def _remove(self) -> None:
+        for each in self.bus:
+            each.close()
+        os.close(self.lock_fd)
         shutil.rmtree(self.place if self._temporary else self.run_dir, ignore_errors=True)
 
     def _metrics(self, name: str) -> Path:

@@ -7,7 +7,7 @@ workers (what is), never from what was once told to whom.
 from __future__ import annotations
 
 import platform
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -32,7 +32,7 @@ class View:
     reconciler: Reconciler
     pids: Mapping[int, int]  # worker -> process id
     usages: Mapping[str, Usage]  # worker, or "master"
-    totals: Mapping[str, float]
+    totals: Callable[[], Mapping[str, float]]
     listeners: Mapping[str, str]
     config_generation: int
     started: float  # epoch seconds
@@ -57,7 +57,7 @@ def status(view: View) -> dict[str, Any]:
         ],
         "clients": list(_clients(view)),
         "listeners": dict(view.listeners),
-        "totals": {name: _number(value) for name, value in sorted(view.totals.items())},
+        "totals": {name: _number(value) for name, value in sorted(view.totals().items())},
     }
 
 
@@ -90,15 +90,19 @@ def readings(view: View) -> Iterator[Reading]:
     yield m.WORKERS_UP, (), sum(slot.state == "ready" for slot in slots)
     for number, slot in enumerate(slots):
         yield m.WORKER_RESTARTS, (str(number),), max(0, slot.starts - 1)
-    live = dict.fromkeys(view.reconciler.desired.connections, 0)
+    connections = view.reconciler.desired.connections
+    live = dict.fromkeys(connections, 0)
+    over = dict.fromkeys(connections, 0)
     for ref in view.reconciler.desired.clients().values():
         report = _report(view, ref)
         is_up = report is not None and report.state in GOOD
         yield m.CLIENT_UP, (ref.connection_id, str(ref.index)), is_up
-        live[ref.connection_id] += 0 if report is None else _open_sources(report)
-    for name, connection in view.reconciler.desired.connections.items():
+        live[ref.connection_id] += _consumers(report, "open")
+        over[ref.connection_id] += _consumers(report, "ended")
+    for name, connection in connections.items():
         each = sum(source.consumer_count for source in connection.sources)
-        yield m.CONSUMERS_EXPECTED, (name,), each * connection.client_count
+        expected = each * connection.client_count - over[name]
+        yield m.CONSUMERS_EXPECTED, (name,), expected
         yield m.CONSUMERS_LIVE, (name,), live[name]
     for name, usage in view.usages.items():
         yield m.PROCESS_CPU, (name,), usage.cpu_s
@@ -182,8 +186,10 @@ def _find(view: View, ref: ClientRef) -> tuple[int | None, ClientReport | None]:
     return None, None
 
 
-def _open_sources(report: ClientReport) -> int:
-    return sum(link.name.startswith("source ") and link.state == "open" for link in report.links)
+def _consumers(report: ClientReport | None, state: str) -> int:
+    """How many of the client's consumers are in *state*."""
+    links = [] if report is None else report.links
+    return sum(link.name.startswith("source ") and link.state == state for link in links)
 
 
 def _usage(usage: Usage | None) -> dict[str, Any]:

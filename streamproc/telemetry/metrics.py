@@ -191,7 +191,7 @@ CLIENT_UP = Metric(
 CONSUMERS_EXPECTED = Metric(
     "streamproc_consumers_expected",
     "gauge",
-    "Source consumers that a connection should have.",
+    "Source consumers that a connection should have now; those that came to an end are not.",
     ("connection",),
     counted_by="master",
 )

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import os
 import signal
 import socket
@@ -25,6 +26,7 @@ import uvloop
 from streamproc.config.service import Limits, Listener, Supervision
 from streamproc.errors import ConfigError
 from streamproc.master import supervisor
+from streamproc.master.main import EXIT_BUG
 from streamproc.telemetry import events
 from tests.brokers.ports import Port
 from tests.integration.master_at_work import (
@@ -43,9 +45,13 @@ Story = Callable[[], Awaitable[None]]
 
 @pytest.fixture(autouse=True)
 def _log_as_before() -> Iterator[None]:
+    handlers, level = logging.root.handlers[:], logging.root.level
     events._output.clear()  # each test has a standard error of its own
     yield
+    events._output.clear()
     structlog.reset_defaults()
+    logging.root.handlers[:] = handlers
+    logging.root.setLevel(level)
 
 
 @pytest.fixture
@@ -458,52 +464,93 @@ SERVE = """
 import sys, uvloop
 from pathlib import Path
 from streamproc.master.main import Master
+from streamproc.master.reconcile import Reconciler
 from tests.integration.master_at_work import FAKE, connection, service
 first = service(connection("a", client_count=2, behave="lazy"))
-sys.exit(uvloop.run(Master(first, lambda: first, runtime_dir=Path(sys.argv[1]),
+def load():
+    if len(sys.argv) > 2:
+        Reconciler.plan = lambda *_: 1 / 0
+        return first
+    return 1 / 0
+sys.exit(uvloop.run(Master(first, load, runtime_dir=Path(sys.argv[1]),
                            worker_module=FAKE).run()))
 """
+
+
+def serve(place: Path, *bug: str) -> subprocess.Popen[bytes]:
+    """A master in a process of its own. A reload fails; with *bug* so does every turn then."""
+    command = [sys.executable, "-c", SERVE, str(place), *bug]
+    return subprocess.Popen(command, stderr=subprocess.PIPE)
+
+
+async def pids_when_ready(place: Path) -> list[int]:
+    here = MasterAtWork(place, service())
+
+    async def holds() -> bool:
+        try:
+            code, _ = await here.get("/ready")
+        except (OSError, aiohttp.ClientError):
+            return False
+        return code == 200
+
+    await until(holds)
+    return [worker["pid"] for worker in (await here.status())["workers"]]
+
+
+def wait_for_the_end_of(pids: list[int]) -> None:
+    end = time.monotonic() + DEADLINE_S
+    while any(is_alive(pid) for pid in pids):
+        assert time.monotonic() < end, "a worker outlives its master"
+        time.sleep(0.02)
 
 
 def test_when_the_master_is_killed_its_workers_end_and_the_next_starts_beside_them(
     place: Path,
 ) -> None:
-    def serve() -> subprocess.Popen[bytes]:
-        command = [sys.executable, "-c", SERVE, str(place)]
-        return subprocess.Popen(command, stderr=subprocess.DEVNULL)
-
-    async def ready() -> list[int]:
-        here = MasterAtWork(place, service())
-
-        async def holds() -> bool:
-            try:
-                code, _ = await here.get("/ready")
-            except (OSError, aiohttp.ClientError):
-                return False
-            return code == 200
-
-        await until(holds)
-        return [worker["pid"] for worker in (await here.status())["workers"]]
-
-    with serve() as first:
-        pids = uvloop.run(ready())
+    with serve(place) as first:
+        pids = uvloop.run(pids_when_ready(place))
         (run_dir,) = place.glob("run-*")
         first.kill()
-    (place / "management").unlink()
-    with serve() as second:
-        uvloop.run(ready())
-        end = time.monotonic() + DEADLINE_S
-        while any(is_alive(pid) for pid in pids):
-            assert time.monotonic() < end, "a worker outlives its master"
-            time.sleep(0.02)
-        second.send_signal(signal.SIGTERM)
-        assert second.wait(DEADLINE_S) == 0
-    with serve() as third:
-        uvloop.run(ready())
+        (place / "management").unlink()
+        with serve(place) as second:
+            uvloop.run(pids_when_ready(place))
+            wait_for_the_end_of(pids)
+            second.send_signal(signal.SIGTERM)
+            assert second.wait(DEADLINE_S) == 0
+    with serve(place) as third:
+        uvloop.run(pids_when_ready(place))
         assert not run_dir.exists(), "what a killed master left is cleared away"
         third.send_signal(signal.SIGTERM)
         assert third.wait(DEADLINE_S) == 0
     assert list(place.iterdir()) == []
+
+
+def wait_for(event: str, master: subprocess.Popen[bytes]) -> None:
+    assert master.stderr is not None
+    for line in master.stderr:
+        if json.loads(line)["event"] == event:
+            return
+    raise AssertionError(f"ended without {event}")
+
+
+def test_a_bug_in_reading_the_configuration_stops_nothing(place: Path) -> None:
+    with serve(place) as master:
+        uvloop.run(pids_when_ready(place))
+        master.send_signal(signal.SIGHUP)
+        wait_for("failed_unexpectedly", master)
+        master.send_signal(signal.SIGHUP)
+        wait_for("failed_unexpectedly", master)
+        master.send_signal(signal.SIGTERM)
+        assert master.wait(DEADLINE_S) == 0
+
+
+def test_a_bug_in_the_master_ends_it_and_its_workers_drain(place: Path) -> None:
+    with serve(place, "bug") as master:
+        pids = uvloop.run(pids_when_ready(place))
+        master.send_signal(signal.SIGHUP)
+        wait_for("failed_unexpectedly", master)
+        assert master.wait(DEADLINE_S) == EXIT_BUG
+        wait_for_the_end_of(pids)
 
 
 def test_the_master_imports_no_broker_client_and_no_mapper() -> None:

@@ -71,7 +71,7 @@ class Machine(RuleBasedStateMachine):
     def begin(self) -> None:
         self.now = 0.0
         self.configured = {name: connection(name) for name in NAMES[:2]}
-        self.reconciler = Reconciler(Desired.of(service(*self.configured.values())))
+        self.reconciler = Reconciler(Desired.of(service(*self.configured.values())), [])
         self.workers: dict[int, Worker] = {}
         self.eligible: frozenset[int] = frozenset(range(WORKERS))
         self.plan()
@@ -192,7 +192,7 @@ TestReconciler.settings = settings(max_examples=150, stateful_step_count=40, dea
 
 
 def at_rest(*connections: Connection) -> tuple[Reconciler, dict[int, Worker]]:
-    reconciler = Reconciler(Desired.of(service(*connections)))
+    reconciler = Reconciler(Desired.of(service(*connections)), [])
     workers = {number: Worker() for number in range(WORKERS)}
     for number in workers:
         reconciler.worker_up(number)
@@ -282,7 +282,7 @@ def test_secrets_of_a_connection_go_only_to_the_worker_that_runs_it() -> None:
         ssh_tunnel=tunnel,
         specific_config={"saslPassword": "hunter2"},
     )
-    reconciler = Reconciler(Desired.of(service(whole)))
+    reconciler = Reconciler(Desired.of(service(whole)), [])
     for number in range(WORKERS):
         reconciler.worker_up(number)
     orders = reconciler.plan(0.0, frozenset(range(WORKERS)))
