@@ -37,7 +37,21 @@ NOW = datetime(2024, 1, 6, 14, 23, 42, 123_000, tzinfo=UTC)
 NAMES = ["a", "b", "x~y", "ä", "*"]
 TEXTS = [
     *("", "a", "A", "ab", "a\nb", "a*", "?", "true", "false", "null", "modified"),
-    *("5", "5.0", "+5", "-5", "0.1", ".5", "5.", "5e0", "1e400", "1e9999999999", "1_0", " 5", "٥"),
+    *(
+        "5",
+        "5.0",
+        "+5",
+        "-5",
+        "0.1",
+        ".5",
+        "5.",
+        "5e0",
+        "1e400",
+        "1e9999999999",
+        "1_0",
+        " 5",
+        "\u0665",
+    ),
     *("9007199254740993", "2024-01-06T14:23:42.123Z", "\uffff", "\U0001f600", "\ud83d"),
 ]
 NUMBERS = [
@@ -276,6 +290,35 @@ def test_a_candidate_stands_to_a_literal_as_in_the_reference(
     expected = reference.matches_things(Plan("", node), [thing], NOW)
     event(f"{type(one).__name__} {operator} {type(wanted).__name__}: {expected[0]}")
     assert Filter(Plan("", node)).matches_things([thing], NOW) == expected
+
+
+@given(signal=signals())
+@many
+def test_a_signal_says_beside_its_thing_what_the_reference_says(signal: Signal) -> None:
+    for prefix, known in PLACEHOLDERS.items():
+        for name in known if prefix != "time" else ():
+            place = Placeholder(f"{prefix}:{name}", prefix, name)
+            expected = reference.beside(prefix, name, signal)
+            event(f"{prefix}: {expected is not None}")
+            node = Exists(place) if expected is None else Compare("eq", place, expected)
+            assert Filter(Plan("", node)).matches([signal]) == [expected is not None]
+
+
+@given(number=st.floats(allow_nan=False) | st.integers(-(2**64), 2**64) | st.floats(-1e8, 1e8))
+@many
+@example(number=9_999_999.5)
+@example(number=1e7)
+@example(number=0.001)
+@example(number=0.000999)
+@example(number=-0.0)
+@example(number=5e-324)
+def test_a_number_is_written_as_in_the_reference(number: float) -> None:
+    place = Field("attributes/a", ("attributes", "a"))
+    text = reference.text_of(number)
+    assert text is not None
+    event("scientific" if "E" in text else "plain")
+    plan = Filter(Plan("", Compare("like", place, text)))
+    assert plan.matches_things([{"attributes": {"a": number}}]) == [True]
 
 
 @given(signal=signals())
