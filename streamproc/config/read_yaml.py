@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import yaml
@@ -41,7 +41,7 @@ class _Node:
     scalar: Any = None
     items: list[_Node] | None = None
     entries: list[tuple[_Node, _Node]] | None = None
-    anchors: list[str] = field(default_factory=list)
+    is_merge: bool = False  # "<<" without quotes
     is_open: bool = False  # not yet at its end: an alias to it from inside has no end
 
 
@@ -58,7 +58,7 @@ def read_yaml(text: str) -> Document:
         raise SyntaxProblem(
             f"a character that YAML does not allow: {error.reason}", (1, 1)
         ) from None
-    document = Document()
+    document = Document(marks={(): (1, 1)} if root is None else {})
     document.value = _Values(document).value(root, ()) if root else None
     return document
 
@@ -133,7 +133,7 @@ def _node(event: Any, mark: Mark) -> _Node:
             return _Node(mark, scalar=event.value)
         value = _scalar(event.value, mark)
         if kind is None or kind == _kind(value) or (kind == "float" and _kind(value) == "int"):
-            return _Node(mark, scalar=value)
+            return _Node(mark, scalar=value, is_merge=value == "<<")
     raise SyntaxProblem(f"a tag that has no meaning here: {kind}", mark)
 
 
@@ -182,7 +182,7 @@ class _Values:
             name = key.scalar
             if key.items is not None or key.entries is not None or name is None:
                 raise SyntaxProblem("expected a name as key, found something else", key.mark)
-            if name == "<<":
+            if key.is_merge:
                 continue
             if not isinstance(name, str):
                 raise SyntaxProblem(f"expected a name as key, found {name!r}: quote it", key.mark)
@@ -192,7 +192,7 @@ class _Values:
             self.document.marks[child] = key.mark
             own[name] = self.value(value, child, depth + 1)
         for key, value in node.entries:
-            if key.scalar == "<<":
+            if key.is_merge:
                 self._merge(own, value, path, depth)
         return own
 
