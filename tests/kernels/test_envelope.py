@@ -63,9 +63,8 @@ HEADER_NAMES = sorted(
     | known.BOOLEANS
 )
 HEADER_TEXTS = ("true", "false", "", " ", "7", "5s", "abc", "live", "LIVE", "abc,def", "x" * 40)
-header_texts = st.sampled_from(
-    [*HEADER_TEXTS, '["a:b","twin-persisted"]', "[1]", '"rev:1"', "*", "ä", "[", "{}", "\u00a0"]
-)
+ODD_TEXTS = ('["a:b","twin-persisted"]', "[1]", '"rev:1"', "*", "ä", "[", "{}", "\u00a0", " a", "~")
+header_texts = st.sampled_from([*HEADER_TEXTS, *ODD_TEXTS])
 header_dicts = st.dictionaries(
     st.sampled_from(HEADER_NAMES) | texts, header_texts | texts | json_values, max_size=4
 )
@@ -276,6 +275,27 @@ def test_headers_become_text_with_names_in_lower_case(implementation: Any) -> No
         "o": '{"a":[1,null]}',
         "a": "second",
     }
+
+
+def test_every_known_header_is_checked_as_in_the_reference() -> None:
+    about = {"topic": "a/b/things/twin/commands/modify", "path": "/"}
+    for name in sorted({*known.CHECKED, *known.REFUSED, *known.READ_AND_WRITE}):
+        for value in (*HEADER_TEXTS, *ODD_TEXTS, True, False, 7, ["a:b"], {"a": 1}):
+            batch = [dumped(about | {"headers": {name: value}})]
+            expected = [seen(result) for result in reference.parse(batch, LIMIT)]
+            assert [seen(result) for result in kernel.parse(batch, LIMIT)] == expected
+
+
+@both
+def test_the_limit_of_headers_is_in_bytes_and_to_the_byte(implementation: Any) -> None:
+    headers = {"n": "ä", "Ditto-Origin": "not counted", "ö": 10}
+    payload = dumped({"topic": "a/b/things/twin/errors", "path": "/", "headers": headers})
+    [fits] = implementation.parse([payload], 7)
+    assert isinstance(fits, Signal)
+    [over] = implementation.parse([payload], 6)
+    assert isinstance(over, SignalError)
+    assert (over.code, over.status) == ("headers.too.large", 431)
+    assert "7 bytes, at most 6" in str(over)
 
 
 @both
