@@ -275,10 +275,12 @@ async def test_redelivered_messages_come_again_in_order_and_the_first_receipts_d
     offsets = [token for batch in batches for token in batch.tokens]
     source.settle(old, offsets[:5], Verdict.ACCEPT, {})
     source.settle(old, [offsets[7]], Verdict.REDELIVER, {})
+    source.settle(old, offsets, Verdict.ACCEPT, {})  # late, of an epoch that is gone
+    assert old.position == offsets[5]
     again = await read(source, 15)
     assert payloads(again) == numbers(15, 5)
     assert again[0].origin is not old
-    source.settle(old, offsets, Verdict.ACCEPT, {})  # late, of an epoch that is gone
+    source.settle(old, offsets, Verdict.ACCEPT, {})
     await bed.publish(b"next")
     more = await read(source, 1)
     await source.close()

@@ -1,0 +1,1 @@
+"""Each side of a connector alone, beside the usual client library."""
