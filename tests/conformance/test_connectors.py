@@ -85,7 +85,7 @@ async def test_what_was_published_is_read_in_order(broker: Adaptor) -> None:
 
 @promising(Can.SOURCE)
 async def test_any_bytes_are_a_payload(broker: Adaptor) -> None:
-    odd = [Message(bytes(range(256)), {}), Message(b"\r\n\0", {}), Message(b"x" * 200_000, {})]
+    odd = [Message(p, {}, "k") for p in (bytes(range(256)), b"\r\n\0", b"x" * 200_000)]
     async with source(broker) as reader:
         sent = await broker.publish(odd)
         await reader.read_until(payloads(sent))
