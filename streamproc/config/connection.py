@@ -141,7 +141,8 @@ class SshTunnel(Section, frozen=True, kw_only=True):
     enabled: Annotated[bool, Meta(description="Whether the tunnel is used.")]
     uri: Annotated[str, Meta(description="ssh://host:port")]
     credentials: Annotated[
-        dict[str, Any], Meta(description="plain or public-key.", extra={"secret": True})
+        dict[str, Any],
+        Meta(description="Of the type `plain` or `public-key`.", extra={"secret": True}),
     ]
     validate_host: Annotated[bool, Meta(description="Whether the host key is checked.")]
     known_hosts: Annotated[list[str], Meta(description="Fingerprints, algorithm first.")] = []
