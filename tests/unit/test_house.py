@@ -67,7 +67,7 @@ def test_a_name_says_what_is_inside(path: Path) -> None:
 
 @pytest.mark.parametrize("path", PYTHON + CYTHON + TESTS, ids=name)
 def test_nothing_is_left_to_be_done_later(path: Path) -> None:
-    assert not re.search(r"#.*\b(TODO|FIXME|XXX|HACK)\b", path.read_text())
+    assert not re.search(r"#[^\"'\n]*\b(TODO|FIXME|XXX|HACK)\b", path.read_text())
 
 
 @pytest.mark.parametrize("path", PYTHON, ids=name)
