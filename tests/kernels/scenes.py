@@ -28,10 +28,12 @@ documents = st.recursive(
     max_leaves=8,
 )
 objects = st.dictionaries(st.sampled_from(["a", "b", "c"]), documents, max_size=3)
+spaces = st.sampled_from(["", " ", "\t", "\x01", "\x85", "\u00a0", "\u2028"])
 values = st.one_of(
     plain,
     plain,
     texts,
+    st.builds("{}{}{}".format, spaces, plain, spaces),
     st.sampled_from(["a,b", "a:b:c", "b,,a,", ",", "a|b", "b.a", "x y"]),
     st.sampled_from(["", "a", "b", "a:b", "true", "false", "eq", "like", "*", "?b|a*", "a.b.c,,"]),
     st.sampled_from(["YQ", "YWI=", "YQ==", "Y", "%C3%A4", "%4", "+a%20", "%ff%C3"]),
@@ -152,7 +154,11 @@ def calls(draw: st.DrawFn, name: str | None = None) -> str:
                     [operator, other],
                     [one, operator, other],
                     [one, "'exists'"],
-                    [one, "'exists'", draw(st.sampled_from(["'true'", "'False'", "'x'", other]))],
+                    [
+                        one,
+                        "'exists'",
+                        draw(st.sampled_from(["'true'", "'TRUE'", "'False'", "'x'", other])),
+                    ],
                 ]
             )
         )

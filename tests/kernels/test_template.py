@@ -119,6 +119,11 @@ CASES = [
     ("{{ header:a | fn:filter('eq',header:b) }}", {"a": "x", "b": "exists"}, None),
     ("{{ header:a | fn:filter(header:op,'x') }}", {"a": "x", "op": "eq"}, ("x",)),
     ("{{ header:a | fn:filter(header:op,'x') }}", {"a": "x"}, None),
+    ("{{ header:a | fn:filter(header:a,'exists','TRUE') }}", {"a": "x"}, ("x",)),
+    ("{{ header:a | fn:filter(header:b,'exists','no') }}", {"a": "x"}, ("x",)),
+    ("{{ header:a | fn:filter(header:b,'exists',header:c) }}", {"a": "x", "b": "y"}, None),
+    ("{{ header:a | fn:filter(header:b,'eq',header:c) }}", {"a": "x"}, ("x",)),
+    ("{{ header:a | fn:trim() }}", {"a": "\x01 \u00a0a\u2028\n\0"}, ("\u00a0a\u2028",)),
     ("{{ header:a | fn:lower() }}", {"a": "ΑΣ İ"}, ("ας i̇",)),
     ("{{ header:a | fn:upper() }}", {"a": "ß"}, ("SS",)),
 ]  # fmt: skip

@@ -15,7 +15,8 @@ from cpython.unicode cimport (
 )
 from libc.stdint cimport uint32_t
 
-from datetime import UTC, datetime
+from datetime import UTC as _UTC
+from datetime import datetime as _datetime
 
 from streamproc.kernels.signal cimport Signal, Topic
 from streamproc.kernels.thing cimport thing_of_signal
@@ -101,7 +102,7 @@ cdef class Moment:
         if found is not NULL:
             return <object>found
         if self.now is None:
-            self.now = datetime.now(UTC)
+            self.now = _datetime.now(_UTC)
         text = plan.resolve(self.now)
         self.texts[plan] = text
         return text
