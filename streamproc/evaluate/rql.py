@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from streamproc.errors import StreamprocError
@@ -31,7 +31,7 @@ def rql(case: Case) -> Any:
     if kind != "evaluate":
         raise _Unusable(f"kind must be parse, validate or evaluate, found {kind!r}")
     context = case.get("context") or {}
-    now = datetime.fromisoformat(context["now"]) if "now" in context else None
+    now = _moment(context["now"]) if "now" in context else None
     plan = Filter(language.parse(text))
     signal = _signal(case, context)
     if case.get("explain"):
@@ -51,6 +51,15 @@ def target_topic(case: Case) -> Any:
     if parsed.extra_fields is not None:
         result["extraFields"] = list(parsed.extra_fields.pointers)
     return result
+
+
+def _moment(text: Any) -> datetime:
+    """An ISO-8601 moment; one without a zone is meant in UTC."""
+    try:
+        moment = datetime.fromisoformat(text)
+    except (TypeError, ValueError) as error:
+        raise _Unusable(f"now must be an ISO-8601 moment, found {text!r}") from error
+    return moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
 
 
 def _signal(case: Case, context: Case) -> Signal:

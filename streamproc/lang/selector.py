@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 from difflib import get_close_matches
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, TypeAlias, cast
 
 from streamproc.errors import ExpressionError
 from streamproc.lang import pointer
@@ -25,7 +25,8 @@ FIELDS: Final = (
 )
 _WITH_PATH: Final = frozenset({"attributes", "features", "_context"})
 # Text up to what ends it: a placeholder is taken whole, whatever is in it.
-_TEXT: Final = re.compile(r"(?:\{\{.*?\}\}|[^,()])*", re.DOTALL)
+_TEXT: Final = re.compile(r"(?:\{\{.*?\}\}|[^,()])*+", re.DOTALL)
+_PART: Final = re.compile(r"(?:\{\{.*?\}\}|[^,])*+", re.DOTALL)
 
 # A tree of wanted keys; None: all below is wanted.
 Tree: TypeAlias = dict[str, "Tree | None"]
@@ -59,22 +60,18 @@ def parse(text: str) -> Selector:
 
 
 def parse_extra_fields(text: str) -> Selector:
-    """Parse ``extraFields``; raises ExpressionError ``things:field.selection.invalid``."""
+    """Parse ``extraFields``; raises ExpressionError ``things:field.selection.invalid``.
+
+    As in Ditto, each part between two commas must begin with a field of a thing.
+    """
     if len(text) > MAX_LENGTH:
         raise _refused(f"it has {len(text)} characters, {MAX_LENGTH} are allowed", None, "")
-    found: list[pointer.Keys] = []
     at = 0
-    while True:
-        end = _TEXT.match(text, at).end()  # type: ignore[union-attr]  # matches nothing too
-        found.append(_extra_field(text[at:end], at))
-        if end == len(text):
-            return _selector(text, found)
-        if text[end] != ",":
-            hint = "write each field in full: attributes/a,attributes/b"
-            raise _refused(
-                f"groups in parentheses are not possible, found {text[end]!r}", end, hint
-            )
+    while at <= len(text):
+        end = cast(re.Match[str], _PART.match(text, at)).end()
+        _check_field(text[at:end], at)
         at = end + 1
+    return parse(text)
 
 
 def _list(text: str, at: int, prefix: pointer.Keys, found: list[pointer.Keys], depth: int) -> int:
@@ -82,7 +79,7 @@ def _list(text: str, at: int, prefix: pointer.Keys, found: list[pointer.Keys], d
     if depth > MAX_DEPTH:
         raise _invalid(f"more than {MAX_DEPTH} parentheses are inside each other", at)
     while True:
-        end = _TEXT.match(text, at).end()  # type: ignore[union-attr]  # matches nothing too
+        end = cast(re.Match[str], _TEXT.match(text, at)).end()
         keys = prefix + _pointer(text[at:end], at)
         if text.startswith("(", end):
             end = _list(text, end + 1, keys, found, depth + 1)
@@ -100,17 +97,19 @@ def _list(text: str, at: int, prefix: pointer.Keys, found: list[pointer.Keys], d
         at = end + 1
 
 
-def _extra_field(text: str, at: int) -> pointer.Keys:
+def _check_field(text: str, at: int) -> None:
     name, slash, path = text.removeprefix("/").partition("/")
     if name not in FIELDS:
         if text != text.strip():
             raise _refused(f"{text!r} has a blank around it", at, "leave the blank out")
+        if "(" in name or ")" in name:
+            hint = "write each field in full: attributes/a,attributes/b"
+            raise _refused(f"a group cannot stand here, found {text!r}", at, hint)
         close = get_close_matches(name, FIELDS, 1)
         hint = f"did you mean {close[0]}?" if close else f"possible are {', '.join(FIELDS)}"
         raise _refused(f"{name!r} is no field of a thing" if name else "a field is empty", at, hint)
     if slash and (name not in _WITH_PATH or not path):
         raise _refused(f"nothing can follow {name!r}, found {slash + path!r}", at + len(name), "")
-    return _pointer(text, at)
 
 
 def _pointer(text: str, at: int) -> pointer.Keys:

@@ -61,6 +61,22 @@ cdef inline PyObject* _walk(tuple keys, PyObject *value, Py_ssize_t *depth) exce
     return value
 
 
+cdef bint _reaches(list array, tuple keys, Py_ssize_t depth) except -1:
+    """Whether the keys from keys[depth] on lead anywhere in an object of *array*."""
+    cdef PyObject *value
+    cdef Py_ssize_t each, reached
+    for each in range(PyList_GET_SIZE(array)):
+        value = <PyObject*>PyList_GET_ITEM(array, each)
+        if not PyDict_Check(<object>value):
+            continue
+        reached = depth
+        value = _walk(keys, value, &reached)
+        if value is not NULL:
+            if reached == PyTuple_GET_SIZE(keys) or _reaches(<list>value, keys, reached):
+                return True
+    return False
+
+
 cdef class Node:
 
     cdef bint test(self, Signal signal, dict thing) except -1:
@@ -267,15 +283,12 @@ cdef class _Within(Leaf):
 cdef class _Present(Leaf):
     """exists; and empty, negated: whether there is a value, or one that is not empty."""
 
-    cdef bint filled            # null, "", [], {} and a feature that says nothing are no value
+    # More than presence is wanted: null, "", [], {} and a feature without parts are no value.
+    cdef bint filled
 
     cdef bint through(self, list array, Py_ssize_t depth) except -1:
         # What is collected from an array is an array: there, and not empty.
-        cdef bint filled = self.filled, result
-        self.filled = False
-        result = Leaf.through(self, array, depth)
-        self.filled = filled
-        return result
+        return _reaches(array, self.keys, depth)
 
     cdef bint any_of(self, object value, int depth) except -1:
         if not self.filled:

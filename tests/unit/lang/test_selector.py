@@ -179,6 +179,16 @@ def test_extra_fields_that_a_target_may_name(text: str) -> None:
     assert selector.parse_extra_fields(text).text == text
 
 
+def test_a_group_of_one_is_possible_below_a_field() -> None:
+    assert selector.parse_extra_fields("features/f(a),thingId").pointers == (
+        "/features/f/a",
+        "/thingId",
+    )
+    with pytest.raises(ExpressionError) as caught:
+        selector.parse_extra_fields("attributes/a)")
+    assert caught.value.code == "json.fieldselector.invalid"
+
+
 @pytest.mark.parametrize(
     ("text", "position", "hint"),
     [
@@ -189,8 +199,8 @@ def test_extra_fields_that_a_target_may_name(text: str) -> None:
         ("//attributes", 0, "possible are"),
         ("attributes/", 10, ""),
         ("thingId/x", 7, ""),
-        ("attributes(a)", 10, "in full"),
-        ("attributes/a)", 12, "in full"),
+        ("attributes(a)", 0, "in full"),
+        ("attributes/a(b,c)", 15, "in full"),
     ],
 )
 def test_other_extra_fields_are_refused(text: str, position: int | None, hint: str) -> None:
