@@ -19,6 +19,9 @@ from streamproc.demo.processes import DemoError, ReceiverProcess, ServiceProcess
 from streamproc.demo.view import View
 
 QUICKSTART = Path(demo.__file__).with_name("quickstart.yaml")
+LONG_PATH = 50
+"""A temporary folder with a longer name has no room for the paths of sockets in it."""
+
 DRAIN_S = 90.0
 """Longest wait for the service to end; its own deadline for draining is shorter."""
 
@@ -31,7 +34,8 @@ def main(argv: list[str]) -> int:
         number: signal.signal(number, _stopper(stop)) for number in (signal.SIGINT, signal.SIGTERM)
     }
     try:
-        with tempfile.TemporaryDirectory(prefix="streamproc-demo-") as folder:
+        place = "/tmp" if len(tempfile.gettempdir()) > LONG_PATH else None  # noqa: S108 - made private
+        with tempfile.TemporaryDirectory(prefix="streamproc-demo-", dir=place) as folder:
             return _run(options, Path(folder), stop)
     except DemoError as error:
         print(f"streamproc demo: {error}", file=sys.stderr)

@@ -23,6 +23,7 @@ class Item(NamedTuple):
     payload: bytes
     headers: dict[str, str]
     key: str = ""
+    place: int = 0  # in its queue's order; set by ``put``
 
 
 class Queue:
@@ -33,11 +34,31 @@ class Queue:
         self.waiting: deque[Item] = deque()
         self.rejected: deque[tuple[Item, SignalError | None]] = deque(maxlen=REJECTED_MESSAGES)
         self.unsettled = 0
+        self._places = 0
 
     @property
     def full(self) -> bool:
         """Whether it takes no more."""
         return len(self.waiting) >= QUEUE_MESSAGES
+
+    def put(self, items: Iterable[Item]) -> None:
+        """Append them."""
+        for item in items:
+            self.waiting.append(item._replace(place=self._places))
+            self._places += 1
+
+    def put_back(self, items: Iterable[Item]) -> None:
+        """Put them where they were."""
+        back = sorted(items, key=_place)
+        last = back[-1].place if back else -1
+        while self.waiting and self.waiting[0].place < last:
+            back.append(self.waiting.popleft())
+        back.sort(key=_place)
+        self.waiting.extendleft(reversed(back))
+
+
+def _place(item: Item) -> int:
+    return item.place
 
 
 class Memory:
@@ -61,7 +82,7 @@ class Memory:
 
     def put(self, name: str, items: Iterable[Item]) -> None:
         """Append *items*, as a producer would; a full queue is the caller's to check."""
-        self.queue(name).waiting.extend(items)
+        self.queue(name).put(items)
         self.wake()
 
     def cut(self) -> None:
@@ -142,12 +163,15 @@ class Session:
             entry[0].rejected.append((entry[1], error))
 
     def give_back(self, tokens: Iterable[int]) -> None:
-        """Put them where they were: in front, in order."""
-        for token in sorted(tokens, reverse=True):
+        """Put them where they were in their queues."""
+        back: dict[str, tuple[Queue, list[Item]]] = {}
+        for token in tokens:
             if entry := self._open.pop(token, None):
                 queue, item = entry
                 queue.unsettled -= 1
-                queue.waiting.appendleft(item)
+                back.setdefault(queue.name, (queue, []))[1].append(item)
+        for queue, items in back.values():
+            queue.put_back(items)
         self._memory.wake()
 
     def end(self) -> None:
