@@ -286,6 +286,51 @@ def test_every_known_header_is_checked_as_in_the_reference() -> None:
             assert [seen(result) for result in kernel.parse(batch, LIMIT)] == expected
 
 
+PATHS = [
+    *("", "/", "//", "a", "/a", "/a/", "/a//", "/a//b", "//a", "/a/b/", "ä/ö/", "/😀", "/~0", "/~"),
+    *("/a" * 64, "/a" * 65, "a" + "/a" * 63, "a" + "/a" * 64, "/" * 64, "/" * 65),
+]
+
+
+@pytest.mark.parametrize(
+    "about",
+    [
+        *("a/b/things/live/messages/x", "a/b/things/twin/commands/modify"),
+        *("a/b/things/live/events/modified", "a/b/policies/commands/modify"),
+    ],
+)
+def test_every_form_of_path_is_read_as_in_the_reference(about: str) -> None:
+    for path in PATHS:
+        batch = [dumped({"topic": about, "path": path})]
+        expected = [seen(result) for result in reference.parse(batch, LIMIT)]
+        assert [seen(result) for result in kernel.parse(batch, LIMIT)] == expected
+
+
+@both
+@pytest.mark.parametrize(
+    ("path", "expected"),
+    [
+        *(
+            ("", "/"),
+            ("/", "/"),
+            ("attributes/a", "/attributes/a"),
+            ("/attributes/", "/attributes"),
+        ),
+        *(("/a~1b/~0", "/a~1b/~0"), ("/a" * 64, "/a" * 64)),
+        *((("/a" * 65), None), ("//", None), ("/a//b", None), ("/a//", None)),
+    ],
+)
+def test_a_path_is_a_pointer(implementation: Any, path: str, expected: str | None) -> None:
+    payload = dumped({"topic": "a/b/things/twin/commands/modify", "path": path})
+    [result] = implementation.parse([payload], LIMIT)
+    if expected is None:
+        assert isinstance(result, SignalError)
+        assert result.code == "json.pointer.invalid"
+    else:
+        assert isinstance(result, Signal)
+        assert result.path == expected
+
+
 @both
 def test_the_limit_of_headers_is_in_bytes_and_to_the_byte(implementation: Any) -> None:
     headers = {"n": "ä", "Ditto-Origin": "not counted", "ö": 10}
