@@ -1,0 +1,155 @@
+"""The dead-letter store: deliveries that a target will not take, with the reason.
+
+Shared by all workers of a machine and by the command line; every call is one transaction.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+
+import lmdb
+import msgspec
+
+from streamproc.store.environment import open_environment, transaction
+
+READ_AT_ONCE = 500
+
+
+class Parked(msgspec.Struct, frozen=True):
+    """One parked delivery. ``time`` is when it was parked, epoch seconds."""
+
+    time: float
+    connection: str
+    target: int
+    reason: str
+    message: str
+    attempts: int
+    address: str
+    key: str
+    headers: dict[str, str]
+    payload: bytes
+
+
+class Bounds(msgspec.Struct, frozen=True):
+    """How much may be parked."""
+
+    max_messages: int
+    max_bytes: int
+
+
+_encode = msgspec.msgpack.Encoder().encode
+_decode = msgspec.msgpack.Decoder(Parked).decode
+_TOTALS = b"totals"
+_NEXT = b"next"
+
+
+class ParkedStore:
+    """Entries by id; ids grow with time and are never used again."""
+
+    def __init__(self, path: Path, bounds: Bounds) -> None:
+        """Raises StoreError."""
+        self._bounds = bounds
+        self._environment = open_environment(path, bounds.max_bytes, databases=2)
+        with transaction(self._environment, write=True) as txn:
+            self._entries = self._environment.open_db(b"entries", txn)
+            self._meta = self._environment.open_db(b"meta", txn)
+
+    def add(self, entries: Sequence[Parked]) -> int:
+        """Keep the first of *entries* that fit, durably. -> how many."""
+        taken = 0
+        with transaction(self._environment, write=True) as txn:
+            count, size = self._totals(txn)
+            number = self._number(txn, _NEXT, 1)
+            for entry in entries:
+                value = _encode(entry)
+                if count >= self._bounds.max_messages or size + len(value) > self._bounds.max_bytes:
+                    break
+                txn.put(_name(number), value, append=True, db=self._entries)
+                number += 1
+                count += 1
+                size += len(value)
+                taken += 1
+            self._note(txn, count, size)
+            txn.put(_NEXT, _name(number), db=self._meta)
+        return taken
+
+    def totals(self) -> tuple[int, int]:
+        """-> entries, bytes."""
+        with transaction(self._environment, write=False) as txn:
+            return self._totals(txn)
+
+    def get(self, number: int) -> Parked | None:
+        with transaction(self._environment, write=False) as txn:
+            value = txn.get(_name(number), db=self._entries)
+            return None if value is None else _decode(value)
+
+    def select(
+        self, wanted: Callable[[Parked], bool], *, after: int = 0
+    ) -> Iterator[tuple[int, Parked]]:
+        """Entries with an id above *after* that are *wanted*, oldest first.
+
+        Reads in steps, so that a slow reader holds up nobody; entries that come or go in
+        the meantime may be missed.
+        """
+        while True:
+            step: list[tuple[int, Parked]] = []
+            with (
+                transaction(self._environment, write=False) as txn,
+                txn.cursor(self._entries) as cursor,
+            ):
+                if cursor.set_range(_name(after + 1)):
+                    for name, value in cursor:
+                        step.append((int.from_bytes(name, "big"), _decode(value)))
+                        if len(step) == READ_AT_ONCE:
+                            break
+            if not step:
+                return
+            after = step[-1][0]
+            for number, entry in step:
+                if wanted(entry):
+                    yield number, entry
+
+    def drop(self, numbers: Iterable[int]) -> int:
+        """Forget them. -> how many were there."""
+        dropped = 0
+        with transaction(self._environment, write=True) as txn:
+            count, size = self._totals(txn)
+            for number in numbers:
+                value = txn.pop(_name(number), db=self._entries)
+                if value is not None:
+                    dropped += 1
+                    size -= len(value)
+            self._note(txn, count - dropped, size)
+        return dropped
+
+    def expire(self, max_age_s: float, now: float | None = None) -> int:
+        """Forget what was parked more than *max_age_s* ago. -> how many."""
+        before = (time.time() if now is None else now) - max_age_s
+        old = []
+        for number, entry in self.select(lambda _: True):
+            if entry.time >= before:
+                break
+            old.append(number)
+        return self.drop(old) if old else 0
+
+    def close(self) -> None:
+        self._environment.close()
+
+    def _totals(self, txn: lmdb.Transaction) -> tuple[int, int]:
+        value = txn.get(_TOTALS, db=self._meta)
+        if value is None:
+            return 0, 0
+        return int.from_bytes(value[:8], "big"), int.from_bytes(value[8:], "big")
+
+    def _note(self, txn: lmdb.Transaction, count: int, size: int) -> None:
+        txn.put(_TOTALS, _name(count) + _name(size), db=self._meta)
+
+    def _number(self, txn: lmdb.Transaction, name: bytes, default: int) -> int:
+        value = txn.get(name, db=self._meta)
+        return default if value is None else int.from_bytes(value, "big")
+
+
+def _name(number: int) -> bytes:
+    return number.to_bytes(8, "big")

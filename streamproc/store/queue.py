@@ -1,0 +1,126 @@
+"""A durable queue: appended at one end, read from the other, deleted when confirmed.
+
+One process at a time uses it: it belongs to a client, and takes its place along with it.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import msgspec
+
+from streamproc.store.environment import StoreError, StoreFull, open_environment, transaction
+
+
+class Entry(msgspec.Struct, frozen=True, array_like=True):
+    """One delivery, as it is kept."""
+
+    target: int
+    key: str
+    address: str
+    headers: dict[str, str]
+    payload: bytes
+    attempts: int
+
+
+_encode = msgspec.msgpack.Encoder().encode
+_decode = msgspec.msgpack.Decoder(Entry).decode
+
+
+class Queue:
+    """Entries by number. Numbers only grow; what is appended is durable when it returns."""
+
+    def __init__(self, path: Path, max_bytes: int) -> None:
+        """Raises StoreError, also when another process has it."""
+        self._max_bytes = max_bytes
+        self._lock = _lock(path)
+        try:
+            self._environment = open_environment(path, max_bytes, databases=1)
+        except StoreError:
+            os.close(self._lock)
+            raise
+        with transaction(self._environment, write=True) as txn:
+            self._entries = self._environment.open_db(b"entries", txn)
+        self.count, self.size_bytes, self._next = self._measure()
+
+    def append(self, entries: Sequence[Entry]) -> int:
+        """Keep *entries*, all of them, in this order. -> the number of the first.
+
+        Raises StoreFull when they do not fit, and has then kept none.
+        """
+        encoded = [_encode(entry) for entry in entries]
+        size = sum(map(len, encoded))
+        if self.size_bytes + size > self._max_bytes:
+            raise StoreFull(f"{self.size_bytes} of {self._max_bytes} bytes are used")
+        first = self._next
+        with transaction(self._environment, write=True) as txn:
+            for number, value in enumerate(encoded, first):
+                txn.put(_name(number), value, append=True, db=self._entries)
+        self._next += len(encoded)
+        self.count += len(encoded)
+        self.size_bytes += size
+        return first
+
+    def read(self, start: int, most: int) -> list[tuple[int, Entry]]:
+        """At most *most* entries from number *start* on, in order."""
+        found: list[tuple[int, Entry]] = []
+        with (
+            transaction(self._environment, write=False) as txn,
+            txn.cursor(self._entries) as cursor,
+        ):
+            if cursor.set_range(_name(start)):
+                for name, value in cursor:
+                    if len(found) == most:
+                        break
+                    found.append((int.from_bytes(name, "big"), _decode(value)))
+        return found
+
+    def delete(self, numbers: Iterable[int]) -> None:
+        """They are confirmed; those that are gone already do no harm."""
+        count = size = 0
+        with transaction(self._environment, write=True) as txn:
+            for number in numbers:
+                value = txn.pop(_name(number), db=self._entries)
+                if value is not None:
+                    count += 1
+                    size += len(value)
+        self.count -= count
+        self.size_bytes -= size
+
+    def close(self) -> None:
+        """Let another process have it."""
+        self._environment.close()
+        os.close(self._lock)
+
+    def _measure(self) -> tuple[int, int, int]:
+        count = size = last = 0
+        with (
+            transaction(self._environment, write=False) as txn,
+            txn.cursor(self._entries) as cursor,
+        ):
+            for name, value in cursor:
+                count += 1
+                size += len(value)
+                last = int.from_bytes(name, "big")
+        return count, size, last + 1
+
+
+def _lock(path: Path) -> int:
+    descriptor = -1
+    try:
+        path.mkdir(parents=True, exist_ok=True, mode=0o700)
+        descriptor = os.open(path / "owner", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        if descriptor >= 0:
+            os.close(descriptor)
+            raise StoreError("the queue is in use by another process") from error
+        raise StoreError(f"the queue {path.name!r} cannot be opened: {error}") from error
+    return descriptor
+
+
+def _name(number: int) -> bytes:
+    return number.to_bytes(8, "big")
