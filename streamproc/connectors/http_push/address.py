@@ -8,13 +8,8 @@ from __future__ import annotations
 import re
 from urllib.parse import quote
 
+from streamproc.config.addresses import HTTP_METHODS, HTTP_VERBS
 from streamproc.errors import DeliveryRefused
-
-VERBS = ("PUT", "PATCH", "POST", "GET", "DELETE")
-"""What a target may use."""
-
-METHODS = frozenset((*VERBS, "HEAD", "OPTIONS", "TRACE", "CONNECT"))
-"""What is known as a method in an address or in ``omitRequestBody``."""
 
 PATH_HEADER = "http.path"
 QUERY_HEADER = "http.query"
@@ -30,7 +25,7 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 def split(address: str) -> tuple[str, str]:
     """Method and path of *address*. Without a known method: POST and all of it."""
     method, colon, path = address.partition(":")
-    if colon and method in METHODS:
+    if colon and method in HTTP_METHODS:
         return method, path
     return "POST", address
 
@@ -39,9 +34,9 @@ def problem(address: str) -> str | None:
     """Why *address* (its templates left aside) cannot be a target's, or None."""
     method, colon, _ = address.partition(":")
     if not colon:
-        return f"address {address!r} is not VERB:/path; supported verbs: {', '.join(VERBS)}"
-    if method not in VERBS:
-        return f"address has verb {method!r}; supported verbs: {', '.join(VERBS)}"
+        return f"address {address!r} is not VERB:/path; supported verbs: {', '.join(HTTP_VERBS)}"
+    if method not in HTTP_VERBS:
+        return f"address has verb {method!r}; supported verbs: {', '.join(HTTP_VERBS)}"
     return None
 
 

@@ -10,10 +10,10 @@ import re
 
 from lru import LRU
 
+from streamproc.config.addresses import HTTP_VERBS
 from streamproc.connectors.http_push.address import (
     PATH_HEADER,
     QUERY_HEADER,
-    VERBS,
     on_the_wire,
     problem,
     request_target,
@@ -63,13 +63,12 @@ class Requests:
 
     def __init__(self, endpoint: Endpoint, omit: frozenset[str]) -> None:
         self._base = endpoint.base
-        self._omit = omit
         self._own = {
             "host": endpoint.authority,
             "user-agent": f"streamproc/{VERSION}",
             "authorization": endpoint.authorization,
         }
-        self._bodiless = frozenset(verb for verb in VERBS if verb in omit)
+        self._bodiless = omit & frozenset(HTTP_VERBS)
         self._heads: LRU[str, str] = LRU(_ADDRESSES)  # only of verbs with a body
         self._fields: dict[str, str] = {}  # header name -> line start, names seen to be plain
         self._spelling: dict[str, str] = {}  # lower case -> the one way it stands in _fields

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 
+from streamproc.config.addresses import HTTP_METHODS
+from streamproc.config.duration import seconds
 from streamproc.connectors.base import TargetSpec
-from streamproc.connectors.http_push.address import METHODS
 from streamproc.connectors.http_push.client import Client
 from streamproc.connectors.http_push.config import HttpPushOptions
 from streamproc.connectors.http_push.endpoint import Endpoint
@@ -16,8 +16,6 @@ from streamproc.kernels.delivery import Delivery
 
 MAX_DEADLINE_S = 60.0
 _CREDENTIALS = (None, "client-cert")
-_DURATION = re.compile(r"(\d+)\s*(ms|s|m)?")
-_UNITS_S = {"ms": 0.001, "s": 1.0, None: 1.0, "m": 60.0}
 
 
 class HttpPushTarget:
@@ -52,17 +50,16 @@ def bodiless(methods: str | list[str]) -> frozenset[str]:
     """``omitRequestBody``: a list, or names joined by commas; empty for none."""
     names = methods.split(",") if isinstance(methods, str) else methods
     wanted = frozenset(name.strip() for name in names if name.strip())
-    if unknown := sorted(wanted - METHODS):
+    if unknown := sorted(wanted - frozenset(HTTP_METHODS)):
         raise ConfigError(f"omitRequestBody names {unknown[0]!r}, which is no HTTP method")
     return wanted
 
 
 def deadline_s(duration: str) -> float:
     """``idleTimeout`` in seconds: at most 60, and 0 means just that."""
-    match = _DURATION.fullmatch(duration.strip())
-    if match is None:
+    found = seconds(duration)
+    if found is None:
         raise ConfigError(f"idleTimeout {duration!r} is not a duration such as 60s or 500ms")
-    seconds = int(match[1]) * _UNITS_S[match[2]]
-    if seconds > MAX_DEADLINE_S:
+    if found > MAX_DEADLINE_S:
         raise ConfigError(f"idleTimeout {duration!r} is longer than {MAX_DEADLINE_S:g} s")
-    return seconds or MAX_DEADLINE_S
+    return found or MAX_DEADLINE_S
