@@ -89,6 +89,21 @@ class LanesMachine(RuleBasedStateMachine):
         key = data.draw(st.sampled_from(sorted(self.awaiting)))
         self.lanes.release(self.awaiting.pop(key))
 
+    @rule()
+    def shed(self) -> None:
+        """What was never written comes out, in order, and nothing else."""
+        expected = {
+            key: [d for d in items if d.attempts == 0] for key, items in self.open.items()
+        }
+        out = self.lanes.shed()
+        for key, items in expected.items():
+            assert [d for d in out if d.key == key] == items
+            for item in items:
+                self.open[key].remove(item)
+        self.finished += len(out)
+        if out:
+            event("shed")
+
     @invariant()
     def counts_agree(self) -> None:
         if hasattr(self, "lanes"):
@@ -115,9 +130,7 @@ class LanesMachine(RuleBasedStateMachine):
         assert self.lanes.busy == 0
 
 
-LanesMachine.TestCase.settings = settings(
-    max_examples=300, stateful_step_count=40, deadline=None
-)
+LanesMachine.TestCase.settings = settings(max_examples=300, stateful_step_count=40, deadline=None)
 test_histories = LanesMachine.TestCase
 
 

@@ -249,6 +249,51 @@ cdef class Lanes:
         else:
             del self._lanes[lane.key]
 
+    def shed(self):
+        """Take out what waits and has never been written, in the order of arrival.
+
+        What failed stays at the head of its held lane: older than all that is taken out.
+        """
+        cdef list out = []
+        cdef list empty = []
+        cdef Lane lane
+        cdef Delivery delivery, last
+        for item in self._lanes.values():
+            lane = <Lane>item
+            last = None
+            delivery = lane.head
+            while delivery is not None and delivery.attempts > 0:
+                last = delivery
+                delivery = delivery.next
+            if last is None:
+                lane.head = None
+            else:
+                last.next = None
+            lane.tail = last
+            while delivery is not None:
+                out.append(delivery)
+                delivery = delivery.next
+            lane.queued = False
+            lane.next = None
+            if lane.head is None and lane.in_flight == 0 and not lane.held:
+                empty.append(lane.key)
+        for key in empty:
+            del self._lanes[key]
+        self._first = self._last = None
+        for item in out:
+            delivery = <Delivery>item
+            delivery.lane = None
+            delivery.next = None
+            self.waiting -= 1
+            self.size_bytes -= delivery.size
+        # A lane that was released after a failure waits for its turn: it goes on waiting.
+        for item in self._lanes.values():
+            lane = <Lane>item
+            if lane.head is not None and not lane.held and lane.in_flight < self._depth:
+                self._queue(lane)
+        out.sort(key=_by_place)
+        return out
+
     def clear(self):
         """Everything that waits, in the order of arrival; nothing may be in flight."""
         cdef list out = []
