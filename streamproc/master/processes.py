@@ -74,6 +74,9 @@ class Child:
                     await channel.closed.wait()
             return code
         finally:
+            if self._process is not None and self._process.returncode is None:
+                self._process.kill()  # nobody could talk to it
+                await self._process.wait()
             self._fds.close()
             self._channel.close()
             control.close()
@@ -191,8 +194,9 @@ class Processes:
             code = await child.live(self._heard, self._broke)
         except OSError as error:
             tell.worker_start_failed(child.index, str(error))
-        del self.children[child.index]
-        self._gone(child.index, child.pid, code, child.left)
+        finally:
+            del self.children[child.index]
+            self._gone(child.index, child.pid, code, child.left)
 
 
 def _environment() -> dict[str, str]:

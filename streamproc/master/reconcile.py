@@ -47,23 +47,35 @@ class Change:
 
 
 class Reconciler:
-    """Feed it what happened, then ask ``plan`` what to send. Level triggered."""
+    """Feed it what happened, then ask ``plan`` what to send. Level triggered.
+
+    *listeners*: ``host:port`` of each socket that workers are sent.
+    """
 
     def __init__(self, desired: Desired, listeners: list[str]) -> None:
         self.desired = desired
-        self.listeners = listeners  # "host:port", those that workers are sent
+        self.listeners = listeners
         self.generation = 0
         self.places: dict[Client, int] = {}
         self.holds: dict[int, Hold] = {}
         self._changes: list[Change] = []
+        self._eligible: frozenset[int] = frozenset()
+        self._is_planned = False  # nothing has happened since the last plan
+
+    def want(self, desired: Desired, listeners: list[str]) -> None:
+        """Another configuration."""
+        self.desired, self.listeners = desired, listeners
+        self._is_planned = False
 
     def worker_up(self, worker: int) -> None:
         """A new process is ready. It runs nothing."""
         self.holds[worker] = Hold()
+        self._is_planned = False
 
     def worker_down(self, worker: int) -> None:
         """The process is gone, and with it whatever it ran."""
         self.holds.pop(worker, None)
+        self._is_planned = False
 
     def reported(self, worker: int, report: Report) -> str | None:
         """Take in a report. -> what is wrong with it, if anything."""
@@ -74,6 +86,7 @@ class Reconciler:
         for name, (generation, _) in list(hold.leaving.items()):
             if report.generation >= generation and name not in hold.reports:
                 del hold.leaving[name], hold.clients[name]
+                self._is_planned = False
         for generation in [g for g in hold.unanswered if g <= report.generation]:
             del hold.unanswered[generation]
         strange = sorted(hold.reports.keys() - hold.clients.keys())
@@ -81,12 +94,13 @@ class Reconciler:
 
     def plan(self, now: float, eligible: frozenset[int]) -> dict[int, Assign]:
         """What to tell which worker now; those whose orders did not change are left out."""
-        desired = self.desired
-        counts = {name: each.client_count for name, each in desired.connections.items()}
+        if self._is_planned and eligible == self._eligible:
+            return {}
+        self._is_planned, self._eligible = True, eligible
         if eligible:
-            weights = dict.fromkeys(sorted(eligible), 1.0)
-            self.places = place(counts, weights, self.places)
-        wanted = desired.clients()
+            counts = {name: each.client_count for name, each in self.desired.connections.items()}
+            self.places = place(counts, dict.fromkeys(sorted(eligible), 1.0), self.places)
+        wanted = self.desired.clients()
         self._withdraw(wanted, now)
         self._give(wanted)
         locations = {name: w for w, hold in self.holds.items() for name in hold.running}

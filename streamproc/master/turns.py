@@ -92,7 +92,7 @@ class Turns:
         tell.config_loaded(self.config_generation, *difference(self.reconciler.desired, desired))
         self.service = service
         self.supervisor.rules = service.supervision
-        self.reconciler.desired, self.reconciler.listeners = desired, names
+        self.reconciler.want(desired, names)
         self._guarded(self._turn, Tick())
 
     async def close(self) -> None:

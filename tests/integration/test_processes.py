@@ -193,6 +193,21 @@ def test_a_worker_that_cannot_start_is_left_out(
     assert [line for line in told(capfd) if line["event"] == "worker_barred"]
 
 
+def test_a_process_that_cannot_be_started_is_tried_again_and_then_given_up(
+    place: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "executable", "/nowhere/python")
+
+    async def story() -> None:
+        async with at_work(service(connection("a"), workers=1), place) as master:
+            assert await master.ends() == 1
+
+    uvloop.run(story())
+    failed = [line for line in told(capfd) if line["event"] == "worker_start_failed"]
+    assert len(failed) == QUICK.crash_limit
+    assert "No such file" in failed[0]["error"]
+
+
 @pytest.mark.usefixtures("short_grace")
 def test_a_worker_that_never_gets_ready_is_ended(
     place: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]

@@ -102,7 +102,7 @@ class Machine(RuleBasedStateMachine):
             self.configured[name] = connection(name, port, clients)
         else:
             self.configured.pop(name, None)
-        self.reconciler.desired = Desired.of(service(*self.configured.values()))
+        self.reconciler.want(Desired.of(service(*self.configured.values())), [])
         self.plan()
 
     @rule(data=st.data(), newest=st.booleans())
@@ -213,9 +213,8 @@ def rest(reconciler: Reconciler, workers: dict[int, Worker]) -> None:
 def test_a_reload_touches_only_what_changed() -> None:
     reconciler, workers = at_rest(connection("a"), connection("b", clients=2))
     reconciler.take_changes()
-    reconciler.desired = Desired.of(
-        service(connection("a"), connection("b", port=2, clients=2), connection("c"))
-    )
+    wanted = service(connection("a"), connection("b", port=2, clients=2), connection("c"))
+    reconciler.want(Desired.of(wanted), [])
     rest(reconciler, workers)
     changes = reconciler.take_changes()
     taken = {change.client.id for change in changes if not change.given}
@@ -227,7 +226,7 @@ def test_a_reload_touches_only_what_changed() -> None:
 def test_a_client_that_changes_is_nowhere_until_it_was_closed() -> None:
     reconciler, workers = at_rest(connection("a"))
     (number,) = [n for n, worker in workers.items() if worker.running]
-    reconciler.desired = Desired.of(service(connection("a", port=2)))
+    reconciler.want(Desired.of(service(connection("a", port=2))), [])
     orders = reconciler.plan(0.0, frozenset(workers))
     assert set(orders) == set(workers)
     assert all(assign.locations == {} for assign in orders.values())
@@ -259,7 +258,7 @@ def test_a_worker_that_runs_what_it_was_never_given_is_found_out() -> None:
 def test_a_worker_that_does_not_answer_or_let_go_is_overdue() -> None:
     reconciler, workers = at_rest(connection("a"))
     (number,) = [n for n, worker in workers.items() if worker.running]
-    reconciler.desired = Desired.of(service(connection("a", port=2)))
+    reconciler.want(Desired.of(service(connection("a", port=2))), [])
     orders = reconciler.plan(100.0, frozenset(workers))
     assert reconciler.overdue(100.0 + ANSWER_S) == {}
     assert set(reconciler.overdue(100.1 + ANSWER_S)) == set(workers)

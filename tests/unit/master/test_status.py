@@ -101,9 +101,8 @@ def test_closed_connections_and_those_that_still_drain_are_shown() -> None:
     scene = Scene(connection("a"), connection("b", connection_status="closed", client_count=2))
     scene.ready(0, 1)
     scene.report("open")
-    scene.reconciler.desired = Desired.of(
-        Service(connections=[connection("b", connection_status="closed")])
-    )
+    rest = Service(connections=[connection("b", connection_status="closed")])
+    scene.reconciler.want(Desired.of(rest), [])
     scene.reconciler.plan(2.0, BOTH)
     scene.report("draining")
     seen = {
