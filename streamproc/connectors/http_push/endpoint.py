@@ -93,12 +93,15 @@ class Endpoint:
             loop = asyncio.get_running_loop()
             _, protocol = await loop.create_connection(make, address, self.port, **tls)
         except _CLOSED_EARLY as error:
-            raise NotConnected(f"{where} closed the connection during the TLS handshake") from error
+            raise NotConnected(f"{where} broke off the TLS handshake") from error
         except (ssl.SSLError, ssl.CertificateError) as error:
             reason = getattr(error, "verify_message", "") or getattr(error, "reason", "") or error
             raise Misconfigured(f"TLS handshake with {where} failed: {reason}") from error
         except OSError as error:
-            raise NotConnected(f"cannot connect to {where}: {error.strerror or error}") from error
+            if tls and isinstance(error, ConnectionResetError | ConnectionAbortedError):
+                raise NotConnected(f"{where} broke off the TLS handshake") from error
+            why = error.strerror or str(error) or type(error).__name__
+            raise NotConnected(f"cannot connect to {where}: {why}") from error
         return protocol
 
     async def _addresses(self) -> list[str]:

@@ -1,0 +1,259 @@
+"""Every delivery has one receipt, whatever the broker confirms, in whatever ranges."""
+
+from __future__ import annotations
+
+import asyncio
+from types import SimpleNamespace
+
+import pamqp.frame
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pamqp import commands
+
+from streamproc.connectors.amqp091 import outlet
+from streamproc.connectors.amqp091.outlet import Outlet
+from streamproc.errors import DeliveryFailed, DeliveryRefused, NotConnected
+from streamproc.kernels.delivery import Delivery
+
+
+class Far:
+    """In place of a link to a broker: answers calls, keeps what is sent."""
+
+    frame_max = 131_072
+    answer_s = close_s = 30.0
+
+    def __init__(self) -> None:
+        self.sent = b""
+        self.blocked = False
+        self.closed = False
+        self._channels = {}
+
+    def when_lost(self, lost) -> None:
+        self.lost = lost
+
+    async def channel(self, number, listener) -> None:
+        self._channels[number] = listener
+        listener.bind(self, number)
+
+    async def send(self, data: bytes) -> None:
+        self.sent += data
+        await asyncio.sleep(0)
+
+    async def send_method(self, number, method) -> None:
+        answer = {
+            "Confirm.Select": commands.Confirm.SelectOk(),
+            "Exchange.Declare": commands.Exchange.DeclareOk(),
+        }[method.name]
+        await self._channels[number].put((0, answer))
+
+    def is_blocked(self) -> bool:
+        return self.blocked
+
+    async def unblocked(self) -> None:
+        while self.blocked:
+            await asyncio.sleep(0)
+
+    async def close(self) -> None:
+        self.closed = True
+
+    def ids(self) -> list[str]:
+        """Message ids of what was sent, in order."""
+        data, found = self.sent, []
+        while data:
+            taken, _, frame = pamqp.frame.unmarshal(data)
+            data = data[taken:]
+            if hasattr(frame, "properties"):
+                found.append(frame.properties.message_id)
+        return found
+
+
+class Bed:
+    def __init__(self) -> None:
+        self.far = Far()
+        self.told: list[tuple[Delivery, str]] = []
+        self.losses: list[Exception] = []
+        self.outlet = Outlet(self, frozenset({"ex/fixed"}), self.losses.append)
+
+    def delivered(self, deliveries) -> None:
+        self.told += [(one, "delivered") for one in deliveries]
+
+    def failed(self, deliveries, error) -> None:
+        self.told += [(one, type(error).__name__) for one in deliveries]
+
+    async def write(self, count: int, address: str = "ex/k") -> list[Delivery]:
+        made = [Delivery(0, "", address, {}, b"%d" % n) for n in range(count)]
+        self.outlet.write(made)
+        await self.outlet._sender
+        return made
+
+    async def settled(self) -> dict[Delivery, str]:
+        """What was told, after the loop has had its turn."""
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        assert len({one for one, _ in self.told}) == len(self.told), "told twice"
+        return dict(self.told)
+
+    def return_(self, message_id: str) -> None:
+        method = commands.Basic.Return(312, "NO_ROUTE", "ex", "k")
+        header = SimpleNamespace(properties=commands.Basic.Properties(message_id=message_id))
+        self.outlet.on_return(method, header)
+
+
+async def opened() -> Bed:
+    bed = Bed()
+    await bed.outlet.begin(bed.far)
+    return bed
+
+
+steps = st.lists(
+    st.tuples(st.integers(0, 30), st.booleans(), st.booleans(), st.booleans()), max_size=25
+)
+
+
+@given(count=st.integers(0, 30), steps=steps)
+def test_confirmations_in_any_form(count, steps):
+    """(tag, multiple, taken, returned first): as the broker may send them, and as it may not."""
+
+    async def run() -> None:
+        bed = await opened()
+        made = await bed.write(count)
+        ids = bed.far.ids()
+        assert len(ids) == len(set(ids)) == count
+        expected: dict[Delivery, str] = {}
+        left = dict(enumerate(made, 1))
+        for tag, multiple, is_taken, is_returned in steps:
+            if is_returned and tag in left:
+                bed.return_(ids[tag - 1])
+            meant = [one for one in left if not tag or one <= tag] if multiple else [tag]
+            for one in meant:
+                delivery = left.pop(one, None)
+                if delivery is not None:
+                    kind = "delivered" if is_taken else "DeliveryFailed"
+                    expected[delivery] = "DeliveryRefused" if (one in returned(ids)) else kind
+            bed.outlet.on_confirm(tag, multiple=multiple, is_taken=is_taken)
+        assert await bed.settled() == expected
+        bed.far.lost(NotConnected("away"))
+        told = await bed.settled()
+        assert told == expected | dict.fromkeys(left.values(), "NotConnected")
+        assert [one for one, kind in bed.told if kind == "NotConnected"] == list(left.values())
+        assert len(bed.losses) == 1
+        await bed.outlet._closer
+        assert bed.far.closed
+
+    noted: set[int] = set()
+
+    def returned(ids):
+        return noted
+
+    original = Bed.return_
+
+    def noting(self, message_id):
+        noted.add(self.far.ids().index(message_id) + 1)
+        original(self, message_id)
+
+    Bed.return_ = noting
+    try:
+        asyncio.run(run())
+    finally:
+        Bed.return_ = original
+
+
+async def test_what_is_returned_is_told_by_the_kind_of_its_address():
+    bed = await opened()
+    (fixed,) = await bed.write(1, "ex/fixed")
+    (computed,) = await bed.write(1, "ex/computed")
+    for message_id in bed.far.ids():
+        bed.return_(message_id)
+    bed.outlet.on_confirm(2, multiple=True, is_taken=True)
+    assert await bed.settled() == {
+        fixed: DeliveryFailed.__name__,
+        computed: DeliveryRefused.__name__,
+    }
+    await bed.outlet.end()
+
+
+async def test_a_return_of_somebody_else_is_ignored():
+    bed = await opened()
+    (one,) = await bed.write(1)
+    bed.return_("of another publisher")
+    bed.outlet.on_confirm(1, multiple=False, is_taken=True)
+    assert await bed.settled() == {one: "delivered"}
+    await bed.outlet.end()
+
+
+async def test_the_time_that_the_broker_is_blocked_does_not_count(monkeypatch):
+    monkeypatch.setattr(outlet, "CONFIRM_S", 60.0)
+    bed = await opened()
+    made = await bed.write(3)
+    loop, now = asyncio.get_running_loop(), asyncio.get_running_loop().time()
+    clock = SimpleNamespace(now=now)
+    bed.outlet._loop = SimpleNamespace(
+        time=lambda: clock.now,
+        call_later=lambda *_: SimpleNamespace(cancel=lambda: None),
+        call_soon=loop.call_soon,
+        create_task=loop.create_task,
+    )
+    bed.far.blocked = True
+    clock.now = now + 500
+    bed.outlet._check()
+    bed.far.blocked = False
+    clock.now += 59
+    bed.outlet._check()
+    assert not bed.losses
+    clock.now += 2
+    bed.outlet._check()
+    assert len(bed.losses) == 1
+    assert await bed.settled() == dict.fromkeys(made, "NotConnected")
+
+
+async def test_a_confirmation_is_overdue_by_its_own_age(monkeypatch):
+    monkeypatch.setattr(outlet, "CONFIRM_S", 60.0)
+    bed = await opened()
+    real = bed.outlet._loop
+    clock = SimpleNamespace(now=1000.0)
+    bed.outlet._loop = SimpleNamespace(
+        time=lambda: clock.now,
+        call_later=lambda *_: SimpleNamespace(cancel=lambda: None),
+        call_soon=real.call_soon,
+        create_task=real.create_task,
+    )
+    for tag in range(1, 10):  # always something open, never for long
+        await bed.write(1)
+        clock.now += 50
+        bed.outlet._check()
+        bed.outlet.on_confirm(tag, multiple=False, is_taken=True)
+    assert not bed.losses
+    bed.outlet._check()
+    assert not bed.outlet._sent
+    await bed.outlet.end()
+
+
+async def test_nothing_is_sent_while_the_broker_is_blocked():
+    bed = await opened()
+    bed.far.blocked = True
+    bed.outlet.write([Delivery(0, "", "ex/k", {}, b"x")])
+    for _ in range(20):
+        await asyncio.sleep(0)
+    assert not bed.far.sent
+    bed.far.blocked = False
+    await bed.outlet._sender
+    assert bed.far.sent
+    bed.outlet.on_confirm(1, multiple=False, is_taken=True)
+    await bed.outlet.end()
+
+
+async def test_close_fails_what_is_not_confirmed_in_time_in_order(monkeypatch):
+    monkeypatch.setattr(outlet, "FLUSH_S", 0.01)
+    bed = await opened()
+    made = await bed.write(4)
+    bed.far.blocked = True
+    more = [Delivery(0, "", "ex/k", {}, b"x") for _ in range(3)]
+    bed.outlet.write(more)
+    bed.outlet.on_confirm(2, multiple=False, is_taken=True)
+    await bed.outlet.end()
+    left = [made[0], *made[2:], *more]
+    assert bed.told == [(made[1], "delivered"), *((one, "NotConnected") for one in left)]
+    assert not bed.losses
+    with pytest.raises(AttributeError):
+        _ = bed.nothing
