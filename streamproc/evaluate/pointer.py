@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Final
 
-from streamproc.errors import StreamprocError
+from streamproc.evaluate.context import bad_case, text
 from streamproc.kernels.signal import ABSENT
 from streamproc.lang import pointer as pointers
 from streamproc.lang import selector
@@ -17,7 +17,7 @@ def pointer(case: Case) -> Any:
     """One of KINDS, on the case's ``pointer``, ``document``, ``value``, ``selector``, ``patch``."""
     kind = KINDS.get(str(case.get("kind")))
     if kind is None:
-        raise _Unusable(f"kind must be one of {', '.join(KINDS)}, found {case.get('kind')!r}")
+        raise bad_case(f"kind must be one of {', '.join(KINDS)}, found {case.get('kind')!r}")
     return kind(case)
 
 
@@ -43,7 +43,7 @@ def _remove(case: Case) -> Any:
 
 
 def _select(case: Case) -> Case:
-    parsed = selector.parse(_text(case, "selector"))
+    parsed = selector.parse(text(case.get("selector"), "selector"))
     # Ditto's JSON library knows no wildcards; targets and retrieve commands do.
     selected = parsed.select(_object(case), wildcards=False) if "document" in case else {}
     return {"pointers": list(parsed.pointers), "result": selected}
@@ -69,25 +69,11 @@ def _found(value: Any) -> Case:
 
 
 def _keys(case: Case) -> pointers.Keys:
-    return pointers.parse(_text(case, "pointer"))
+    return pointers.parse(text(case.get("pointer"), "pointer"))
 
 
 def _object(case: Case) -> dict[str, Any]:
     document = case.get("document")
     if not isinstance(document, dict):
-        raise _Unusable("document must be a JSON object")
+        raise bad_case("document must be a JSON object")
     return document
-
-
-def _text(case: Case, name: str) -> str:
-    text = case.get(name)
-    if not isinstance(text, str):
-        raise _Unusable(f"{name} must be a text")
-    return text
-
-
-class _Unusable(StreamprocError):
-    """The case is not of the form that the operation takes."""
-
-    code = "case_invalid"
-    status = 400

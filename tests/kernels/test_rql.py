@@ -16,6 +16,7 @@ from streamproc.lang.rql_plan import Compare, Exists, Expression, Field, In, Pla
 from streamproc.lang.rql_property import PLACEHOLDERS
 from tests.kernels.filters import (
     NOW,
+    NUMBERS,
     again,
     event_topic,
     expressions,
@@ -46,16 +47,37 @@ def test_a_single_condition_holds_for_a_thing_as_in_the_reference(
     assert Filter(plan).matches_things([thing], NOW) == expected
 
 
-@given(one=scalars, wanted=literals, operator=st.sampled_from(["eq", "lt", "le", "gt", "ge", "in"]))
+def spellings(number: float) -> list[Any]:
+    """The same number, or nearly, as JSON values of every kind."""
+    texts = [str(number), repr(float(number)), f"{number}.0", f"+{number}", f"{number}e0"]
+    whole = [max(-(2**63), min(int(number) + more, 2**63 - 1)) for more in (-1, 0, 1)]
+    return [number, float(number), *whole, *texts]
+
+
+near = (
+    st.sampled_from(NUMBERS)
+    .map(spellings)
+    .flatmap(lambda kin: st.tuples(st.sampled_from(kin), st.sampled_from(kin)))
+)
+operators = st.sampled_from(["eq", "lt", "le", "gt", "ge", "in"])
+
+
+@given(pair=near | st.tuples(scalars, literals), operator=operators)
 @many
-@example(one=2**53 + 1, wanted=float(2**53), operator="gt")
-@example(one=float(2**53), wanted=2**53 + 1, operator="lt")
-@example(one="\U0001f600", wanted="\uffff", operator="lt")
-@example(one=1e10, wanted="1.0E+10a", operator="lt")
-@example(one=0.1, wanted="0.1", operator="eq")
+@example(pair=(2**53 + 1, float(2**53)), operator="gt")
+@example(pair=(float(2**53), 2**53 + 1), operator="lt")
+@example(pair=("\U0001f600", "\uffff"), operator="lt")
+@example(pair=(1e10, "1.0E+10a"), operator="lt")
+@example(pair=(0.1, "0.1"), operator="eq")
+@example(pair=(0.1, "0.1"), operator="in")
+@example(pair=("5.0", 5), operator="in")
+@example(pair=(True, "true"), operator="in")
+@example(pair=("true", True), operator="in")
+@example(pair=(2**64, 2**63 - 1), operator="gt")
 def test_a_candidate_stands_to_a_literal_as_in_the_reference(
-    one: Any, wanted: Any, operator: str
+    pair: tuple[Any, Any], operator: str
 ) -> None:
+    one, wanted = pair
     place = Field("attributes/a", ("attributes", "a"))
     node = In(place, (wanted, None)) if operator == "in" else Compare(operator, place, wanted)
     thing = {"attributes": {"a": one}}
