@@ -13,7 +13,7 @@ from streamproc.config.service import Service
 from streamproc.connectors import CONNECTORS
 from tests.docs.json_schema import wrong
 from tests.unit.config import written
-from tests.unit.config.connections import good
+from tests.unit.config.connections import changed, good
 
 ROOT = json.loads(json.dumps(schema()))
 
@@ -65,5 +65,7 @@ def test_options_are_those_of_the_type() -> None:
 def test_a_number_may_come_from_elsewhere_and_an_option_be_text() -> None:
     assert list(wrong(ROOT, {"workers": "${env:N}"}, ROOT)) == []
     assert list(wrong(ROOT, {"workers": "4"}, ROOT)) == ["$.workers: none of the alternatives"]
+    kafka = changed(good("kafka"), {"sources.0.qos": "${env:QOS}", "clientCount": "${file:n}"})
+    assert list(wrong(ROOT, {"connections": [kafka]}, ROOT)) == []
     push = {**good("http-push"), "specificConfig": {"parallelism": "4"}}
     assert list(wrong(ROOT, {"connections": [push]}, ROOT)) == []

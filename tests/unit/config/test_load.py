@@ -226,6 +226,28 @@ def test_a_value_from_elsewhere_is_in_no_message(
     assert repr(secret)[1:-1] not in said
 
 
+@pytest.mark.parametrize(
+    ("place", "secret", "part"),
+    [
+        ("sources.0.headerMapping", "{{ header:x | fn:hunter2() }}", "hunter2"),  # a part is quoted
+        ("sources.0.headerMapping", "{{ hunter2:x }}", "hunter2"),
+        ("sources.0.addresses", "hun\nter2\\", "ter2"),  # not quoted as it is
+        ("sources.0.addresses", "hunter2 " * 20, "hunter2"),  # cut
+        ("sources.0.payloadMapping", "Dittoo", "did you mean"),  # near to something known
+        ("sources.0.addresses", "//", "//"),  # too short to be looked for everywhere
+    ],
+)
+def test_no_part_of_a_value_from_elsewhere_is_told(
+    tmp_path: Path, place: str, secret: str, part: str
+) -> None:
+    value: Any = {"a": "${env:SECRET}"} if place.endswith("headerMapping") else ["${env:SECRET}"]
+    content = service(changed(source(), {place: value}), target())
+    problems = load(write(tmp_path, content), {"SECRET": secret}).problems
+    assert len(problems) == 1
+    assert "found what '${env:SECRET}' says" in problems[0].message
+    assert part not in f"{problems[0].message} {problems[0].hint}"
+
+
 def test_a_value_that_is_repeated_elsewhere_is_not_told_there_either(tmp_path: Path) -> None:
     first = changed(source(), {"name": "${env:SECRET}", "sources.0.qos": "sesame-open"})
     loaded = load(write(tmp_path, service(first, target())), {"SECRET": "sesame-open"})

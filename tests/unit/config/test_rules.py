@@ -207,6 +207,7 @@ TAKEN: list[tuple[str, dict[str, Any]]] = [
     ("http-push", {"targets.0.address": "DELETE:"}),
     ("http-push", {"targets.0.address": "GET:a:b?c={{ header:d }}"}),
     ("http-push", {"uri": "http://h:80"}),
+    ("http-push", {"uri": "http://h:80", "ca": " "}),
     ("http-push", {"credentials": TOKEN}),
     ("http-push", {"credentials": {**TOKEN, "requestedScopes": "a b:c/d ~!#[]"}}),
     ("http-push", {"credentials": PASSWORD}),
@@ -365,6 +366,7 @@ REFUSED: list[tuple[str, dict[str, Any], str, str]] = [
         CONFIG,
     ),
     ("amqp-10", {"sources.0.declaredAcks": ["other:ack"]}, "sources.0.declaredAcks.0", LABEL),
+    ("amqp-10", {"sources.0.declaredAcks": ["conn-12:ack"]}, "sources.0.declaredAcks.0", LABEL),
     ("amqp-10", {"sources.0.declaredAcks": ["live-response"]}, "sources.0.declaredAcks.0", LABEL),
     ("amqp-10", {"sources.0.declaredAcks": ["conn-1:a b"]}, "sources.0.declaredAcks.0", LABEL),
     (
