@@ -35,7 +35,7 @@ def text(value) -> str:
 
 @given(
     channel=st.integers(0, 65_535),
-    tag=st.integers(0, (1 << 64) - 1),
+    tag=st.integers(0, (1 << 63) - 1),
     multiple=st.booleans(),
     requeue=st.booleans(),
 )
