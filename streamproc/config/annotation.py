@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import functools
 import re
 import types
 import typing
 from typing import Annotated, Any, Literal, Union
 
 import msgspec
+
+
+@functools.cache
+def options(model: type[msgspec.Struct]) -> tuple[msgspec.structs.FieldInfo, ...]:
+    """The fields of a group of options. msgspec evaluates annotations anew at each call."""
+    return msgspec.structs.fields(model)
 
 
 def parts(annotation: Any) -> tuple[Any, list[msgspec.Meta]]:
@@ -100,6 +107,5 @@ def blank(annotation: Any) -> Any:
     if origin is dict:
         return {}
     if is_struct(members[0]):
-        fields = msgspec.structs.fields(members[0])
-        return members[0](**{f.name: blank(f.type) for f in fields if f.required})
+        return members[0](**{f.name: blank(f.type) for f in options(members[0]) if f.required})
     return {int: 0, float: 0.0, bool: False}.get(members[0], "")

@@ -14,7 +14,15 @@ from typing import Any, Generic, Literal, TypeVar, cast
 
 import msgspec
 
-from streamproc.config.annotation import alternatives, blank, extra, is_struct, parts, words
+from streamproc.config.annotation import (
+    alternatives,
+    blank,
+    extra,
+    is_struct,
+    options,
+    parts,
+    words,
+)
 from streamproc.config.problem import (
     FIELD_MISSING,
     KEY_UNKNOWN,
@@ -88,7 +96,7 @@ class _Walk:
     ) -> msgspec.Struct:
         if not isinstance(value, dict):
             return cast(msgspec.Struct, self._break(model, value, path, secret))
-        fields = {f.encode_name: f for f in msgspec.structs.fields(model)}
+        fields = {f.encode_name: f for f in options(model)}
         free = sorted(fields.keys() - value.keys()) or sorted(fields)
         meant = {self._unknown(key, free, path) for key in value if key not in fields}
         made: dict[str, Any] = {}

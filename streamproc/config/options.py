@@ -8,8 +8,7 @@ from __future__ import annotations
 import typing
 from typing import Literal
 
-import msgspec
-
+from streamproc.config import annotation
 from streamproc.config.annotation import alternatives, parts
 from streamproc.config.connection import Connection
 from streamproc.config.convert import Converted, convert
@@ -49,7 +48,7 @@ def check(connection: Connection) -> list[Finding]:
 def _read(connection: Connection) -> Converted[Section]:
     model = CONNECTORS[connection.connection_type].options
     texts = option_texts(connection.specific_config)
-    for option in msgspec.structs.fields(model):
+    for option in annotation.options(model):
         key = option.encode_name
         if key in texts:
             texts[key] = _spelled(texts[key], option.type)
@@ -57,10 +56,10 @@ def _read(connection: Connection) -> Converted[Section]:
     return convert(model, given, text={(key,) for key in given})
 
 
-def _spelled(text: str, annotation: object) -> str:
+def _spelled(text: str, kind: object) -> str:
     """Words, numbers and truths without regard to case and to blanks around them."""
     plain = text.strip().lower()
-    for member in alternatives(parts(annotation)[0]):
+    for member in alternatives(parts(kind)[0]):
         bare, _ = parts(member)
         if bare in (int, float, bool):
             return plain

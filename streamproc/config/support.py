@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 from streamproc.config import addresses, expressions
-from streamproc.config.annotation import description, extra
+from streamproc.config.annotation import description, extra, options
 from streamproc.config.bindings import BINDINGS
 from streamproc.config.connection import Connection
 from streamproc.config.mappers import ENGINES
@@ -49,7 +49,7 @@ def check(connection: Connection) -> list[Finding]:
 
 def unused(model: type[msgspec.Struct], raw: Any, path: Path = ()) -> Iterator[Finding]:
     """A warning for each option that is written down and has no effect."""
-    for option in msgspec.structs.fields(model):
+    for option in options(model):
         if isinstance(raw, dict) and option.encode_name in raw and extra(option.type, "unused"):
             yield Finding(
                 path=(*path, option.encode_name),
