@@ -109,6 +109,9 @@ CASES = [
     ("{{ header:Id }}", {"ID": "upper", "iD": "other"}, None),
     ("{{ header:straße }}", {"STRAßE": "ascii letters only"}, ("ascii letters only",)),
     ("{{ header:é }}", {"É": "not ascii"}, None),
+    ("{{ header:a[ }}", {"a{": "no letter"}, None),
+    ("{{ header:a@ }}", {"a`": "no letter"}, None),
+    ("{{ header:aZ }}", {"Az": "the last letter"}, ("the last letter",)),
     ("{{ header:a | fn:split(',') }}-{{ header:b | fn:split(',') }}",
      {"a": "1,2", "b": "x,y"}, ("1-x", "1-y", "2-x", "2-y")),
     ("{{ header:a | fn:split(',') }}", {"a": ",,"}, None),
@@ -153,6 +156,62 @@ def test_one_bad_message_costs_the_others_nothing(implementation, text, code):
         errors = [result for result in results if isinstance(result, SignalError)]
         assert [error.code for error in errors] == [code]
         assert sum(not isinstance(result, SignalError) for result in results) == len(results) - 1
+
+
+@BOTH
+def test_what_is_unresolved_hides_no_error(implementation):
+    template = implementation.Template(
+        parse("{{ header:none }}-{{ header:a | fn:base64-decode() }}", SIGNAL)
+    )
+    for [result] in (template.first([{"a": "%"}]), template.all([{"a": "%"}])):
+        assert outcome(result) == ("error", "placeholder:placeholder.notresolvable")
+
+
+FEATURES = {"features": {"f": {}, "g": None}}
+MODIFIED = "a/b/things/twin/events/modified"
+PLACES = [
+    ("feature:id", MODIFIED, "/features/x~0/properties/y", 1, ("x~",)),
+    ("feature:id", MODIFIED, "/features", FEATURES["features"], ("f", "g")),
+    ("feature:id", MODIFIED, "/", FEATURES, ("f", "g")),
+    ("feature:id", MODIFIED, "/", {"features": None}, None),
+    ("feature:id", MODIFIED, "/", {"features": {}}, None),
+    ("feature:id", MODIFIED, "/attributes/features", FEATURES, None),
+    ("feature:id", "a/b/things/twin/commands/merge", "/", FEATURES, ("f", "g")),
+    ("feature:id", "a/b/things/twin/commands/retrieve", "/", FEATURES, None),
+    ("feature:id", "a/b/things/twin/commands/retrieve", "/features", FEATURES["features"], None),
+    ("feature:id", "a/b/things/twin/commands/retrieve", "/features/x", 1, ("x",)),
+    ("feature:id", "a/b/things/twin/errors", "/", FEATURES, None),
+    ("feature:id", "a/b/things/live/messages/m", "/features/x/inbox/messages/m", 1, ("x",)),
+    ("feature:id", "a/b/policies/commands/modify", "/features/x", 1, None),
+    ("thing:id", MODIFIED, "/", 1, ("a:b",)),
+    ("thing:name", "a/b/policies/commands/modify", "/", 1, None),
+    ("thing:id", "_/_/things/twin/commands/retrieve", "/", 1, None),
+    ("entity:namespace", "a/b/policies/commands/modify", "/", 1, ("a",)),
+    ("entity:id", "_/c/connections/announcements/opened", "/", 1, None),
+    ("resource:type", MODIFIED, "/features/x", 1, ("thing",)),
+    ("resource:type", "a/b/things/live/messages/m", "/inbox/messages/m", 1, ("message",)),
+    ("resource:type", "a/b/policies/commands/modify", "/", 1, ("policy",)),
+    ("resource:path", MODIFIED, "/attributes/x", 1, ("/attributes/x",)),
+    ("topic:action", MODIFIED, "/", 1, ("modified",)),
+    ("topic:action", "a/b/things/twin/search/subscribe", "/", 1, None),
+    ("topic:action-subject", "a/b/things/live/messages/m/n", "/", 1, ("m/n",)),
+    ("topic:subject", MODIFIED, "/", 1, None),
+    ("topic:channel", "a/b/policies/commands/modify", "/", 1, ("none",)),
+    ("thing-json:attributes/x", MODIFIED, "/attributes/x", [1, "a", None], ("1", "a", "null")),
+    ("thing-json:attributes/x", MODIFIED, "/attributes/x", [], None),
+    ("thing-json:attributes", MODIFIED, "/attributes/x", True, ('{"x":true}',)),
+    ("thing-json:attributes/x", "a/b/things/twin/commands/modify", "/attributes/x", 1, None),
+    ("thing-json:attributes/x/0", MODIFIED, "/attributes/x", [1], None),
+]
+
+
+@BOTH
+@pytest.mark.parametrize(("name", "topic", "path", "value", "expected"), PLACES)
+def test_placeholders(implementation, name, topic, path, value, expected):
+    signal = Signal(parse_topic(topic), path, value=value)
+    assert one(implementation, f"{{{{ {name} }}}}", {}, signal) == expected
+    [first] = implementation.Template(parse(f"{{{{ {name} }}}}", SIGNAL)).first([{}], [signal])
+    assert first == (expected[0] if expected else None)
 
 
 def test_an_error_keeps_no_frame_alive():
