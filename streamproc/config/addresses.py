@@ -128,11 +128,9 @@ def _mqtt_text(text: str) -> str:
 
 
 def amqp091_target(text: str) -> str:
-    """``exchange/routingKey``."""
+    """``exchange/routingKey``, divided at the first slash."""
     exchange, slash, key = text.partition("/")
-    if slash and exchange and key and "/" not in key:
-        return ""
-    if not slash and text == HOLE:
+    if (slash and exchange and key) or (not slash and HOLE in text):
         return ""
     return "expected exchange/routingKey"
 

@@ -114,7 +114,8 @@ def diversion_options(options: Mapping[str, str]) -> Iterator[Finding]:
 
 def methods(text: str) -> list[str]:
     """The methods of ``omitRequestBody``: comma text, or the text of a JSON list."""
-    return [word for part in text.split(",") if (word := part.strip(' []"'))]
+    inside = text.strip().removeprefix("[").removesuffix("]")
+    return [word for part in inside.split(",") if (word := part.strip().strip('"'))]
 
 
 def _http_push(options: Mapping[str, str], connection_id: str) -> Iterator[Finding]:
@@ -208,7 +209,8 @@ BINDINGS: dict[str, Binding] = {
         schemes=_AMQP,
         secure=("amqps",),
         source_form="the name of a queue that exists",
-        target_form="`exchange/routingKey`; the exchange must exist",
+        target_form="`exchange/routingKey`, where the exchange exists; `amq.default/queue` for a "
+        "queue",
         ignored_credentials=_CERTIFICATE,
     ),
     "amqp-10": Binding(

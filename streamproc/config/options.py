@@ -5,6 +5,7 @@ Ditto keeps every value as text, so ``"4"`` stands for 4 and ``"true"`` for true
 
 from __future__ import annotations
 
+import json
 import typing
 from typing import Literal
 
@@ -56,8 +57,17 @@ def _read(connection: Connection) -> Converted[Section]:
     return convert(model, given, text={(key,) for key in given})
 
 
+def _joined(text: str) -> str:
+    """A JSON list, which Ditto keeps as its text too, as words with commas."""
+    try:
+        words = json.loads(text)
+    except ValueError:
+        return text
+    return ",".join(map(str, words)) if isinstance(words, list) else text
+
+
 def _spelled(text: str, kind: object) -> str:
-    """Words, numbers and truths without regard to case and to blanks around them."""
+    """A text as the option understands it: case and blanks do not count where they say nothing."""
     plain = text.strip().lower()
     for member in alternatives(parts(kind)[0]):
         bare, _ = parts(member)
@@ -65,4 +75,6 @@ def _spelled(text: str, kind: object) -> str:
             return plain
         if typing.get_origin(bare) is Literal and plain in typing.get_args(bare):
             return plain
+        if typing.get_origin(bare) is list and text.startswith("["):
+            return _joined(text)
     return text

@@ -120,6 +120,12 @@ def _credentials(connection: Connection) -> Iterator[Finding]:
         yield Finding(
             path=("credentials", missing), message="is missing: a certificate needs its key"
         )
+    elif kind == "client-cert" and connection.uri.partition("://")[0] not in binding.secure:
+        yield Finding(
+            path=("credentials",),
+            message=f"has no effect without the scheme {' or '.join(map(repr, binding.secure))}",
+            warning=True,
+        )
 
 
 def _mappers(connection: Connection) -> Iterator[Finding]:

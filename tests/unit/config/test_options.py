@@ -59,6 +59,8 @@ def test_texts_are_read_as_what_the_option_is() -> None:
     )
     push = options_of(connection("http-push", {"parallelism": " 4 ", "omitRequestBody": ["GET"]}))
     assert push == HttpPushOptions(parallelism=4, omit_request_body="GET")
+    kept = options_of(connection("http-push", {"omitRequestBody": '["GET", "PUT"]'}))
+    assert kept == HttpPushOptions(omit_request_body="GET,PUT")
     assert options_of(connection("amqp-091", {"requestedHeartbeat": None})) == Amqp091Options()
 
 

@@ -59,6 +59,12 @@ def test_what_there_is_no_connector_for_is_refused(kind: str) -> None:
         ("kafka", {"credentials": {"type": "client-cert", "key": KEY}}, "credentials.cert", False),
         (
             "kafka",
+            {"credentials": {"type": "client-cert", "cert": CERTIFICATE, "key": KEY}},
+            "credentials",
+            True,
+        ),
+        (
+            "kafka",
             {"sources.0.payloadMapping": ["RawMessage"]},
             "sources.0.payloadMapping.0",
             False,
@@ -85,7 +91,7 @@ def test_what_there_is_no_connector_for_is_refused(kind: str) -> None:
             False,
         ),
         ("amqp-091", {"targets.0.address": "events"}, "targets.0.address", False),
-        ("amqp-091", {"targets.0.address": "a/b/c"}, "targets.0.address", False),
+        ("amqp-091", {"targets.0.address": "a/"}, "targets.0.address", False),
         ("amqp-091", {"targets.0.address": "/b"}, "targets.0.address", False),
         (
             "http-push",
@@ -128,6 +134,7 @@ def test_it_is_told(kind: str, changes: dict[str, Any], place: str, warning: boo
         ("kafka", {"sources.0.payloadMapping": ["x"], "mappingDefinitions": {"x": PLAIN}}),
         ("amqp-091", {"targets.0.address": "{{ header:exchange }}/{{ thing:id }}"}),
         ("amqp-091", {"targets.0.address": "{{ header:reply-to }}"}),
+        ("amqp-091", {"targets.0.address": "a/b/c"}),
     ],
     ids=repr,
 )
