@@ -88,6 +88,36 @@ def test_any_order_of_completion_ends_at_the_end_and_never_passes_an_open_one(
     assert (mark.position, mark.open, mark.gap, mark.oldest) == (count, 0, 0, None)
 
 
+@given(
+    sizes=st.lists(st.integers(1, 120), min_size=3, max_size=40),
+    holes_in=st.sampled_from([1, 7, 10_000]),
+    eagerness=st.floats(0.2, 1.0),
+    random=st.randoms(use_true_random=False),
+)
+def test_a_window_that_slides_and_grows_and_wraps_is_that_of_the_reference(
+    sizes, holes_in, eagerness, random
+):
+    """Chunks come while others are done: slots are used again, the ring grows in mid-turn."""
+    both, at, left = (slow.Watermark(0), fast.Watermark(0)), 0, []
+    for size in sizes:
+        chunk = []
+        for _ in range(size):
+            at += 1 if random.randrange(holes_in) else 3
+            chunk.append(at)
+        left += chunk
+        done = [offset for offset in left if random.random() < eagerness]
+        random.shuffle(done)
+        left = sorted(set(left) - set(done))
+        for mark in both:
+            mark.add(chunk)
+        answers = {mark.done(done) for mark in both}
+        states = {(mark.position, mark.oldest, mark.open, mark.gap, mark.window) for mark in both}
+        event("wrapped" if at > 200 and both[0].window < 64 else "in the first turn or large")
+        assert len(answers) == len(states) == 1
+        assert both[1].open == len(left)
+        assert both[1].oldest == (left[0] if left else None)
+
+
 @given(data=st.data())
 def test_an_epoch_that_is_gone_changes_nothing_of_the_next(data):
     """Assign, hand out, finish some, revoke: the next epoch starts at what was committed."""
