@@ -32,12 +32,12 @@ CLOSE_S = 2.0
 
 
 class _Waiting(NamedTuple):
-    """A delivery without a connection yet. *again*: its first one closed under it."""
+    """A delivery without a connection yet. *again*: its first one was closed under it."""
 
     delivery: Delivery
     request: Request
     since: int
-    again: bool
+    again: bool = False
 
 
 class Client:
@@ -72,7 +72,6 @@ class Client:
         self._idle: list[Wire] = []  # the one used last is used next: the others may go cold
         self._waiting: deque[_Waiting] = deque()
         self._connecting: set[asyncio.Task[None]] = set()
-        self._fresh = 0  # waiting deliveries that want a connection nobody has used
         self._now = 0  # ticks
         self._grow_at = 0  # tick; not before, after a connect that failed
         self._timer: asyncio.TimerHandle | None = None
@@ -107,7 +106,7 @@ class Client:
             if idle:
                 idle.pop().send(delivery, request, now)
             else:
-                self._waiting.append(_Waiting(delivery, request, now, again=False))
+                self._waiting.append(_Waiting(delivery, request, now))
         if self._waiting:
             self._grow()
         if self._timer is None:
@@ -121,8 +120,6 @@ class Client:
             task.cancel()
         if connecting:
             await asyncio.wait(connecting, timeout=CLOSE_S)
-        for wire in list(self._wires):
-            wire.abort()
         self._flush()
         if self._wires:
             self._empty.clear()
@@ -163,13 +160,10 @@ class Client:
         """A connection used before was closed without a byte of an answer.
 
         The endpoint had let it go before our request came, so the request goes once more,
-        on a new connection, and nobody hears of it.
+        and nobody hears of it: on a new connection, as those that idle may be gone too, or on
+        one that has just answered.
         """
-        if not self._open:
-            self.broken(delivery, "connection closed before the answer")
-            return
         self._waiting.appendleft(_Waiting(delivery, request, since, again=True))
-        self._fresh += 1
         self._grow()
 
     def gone(self, wire: Wire) -> None:
@@ -195,47 +189,21 @@ class Client:
             self._wires.discard(wire)
             self._grow()
 
-    def _serve(self, wire: Wire, *, fresh: bool = False) -> None:
-        """Give *wire* the next delivery that may travel on it, or rest."""
-        waiting = self._waiting
-        if not waiting:
-            self._idle.append(wire)
-        elif fresh or not waiting[0].again:
-            self._send(wire, waiting.popleft())
+    def _serve(self, wire: Wire) -> None:
+        """Give *wire* the next delivery that waits, or rest."""
+        if self._waiting:
+            entry = self._waiting.popleft()
+            wire.send(entry.delivery, entry.request, entry.since, again=entry.again)
         else:
-            self._serve_behind(wire)
-
-    def _serve_behind(self, wire: Wire) -> None:
-        """The first in line wants a new connection; serve the first who does not."""
-        for entry in self._waiting:
-            if not entry.again:
-                self._waiting.remove(entry)
-                self._send(wire, entry)
-                return
-        self._idle.append(wire)
-        self._grow()
-
-    def _send(self, wire: Wire, entry: _Waiting) -> None:
-        self._fresh -= entry.again
-        wire.send(entry.delivery, entry.request, entry.since)
+            self._idle.append(wire)
 
     def _grow(self) -> None:
         """Connect for those who wait, within the size."""
         if not self._open or self._now < self._grow_at:
             return
-        while len(self._connecting) < len(self._waiting):
-            if len(self._wires) + len(self._connecting) >= self._size and not self._make_room():
-                return
+        room = self._size - len(self._wires)
+        while len(self._connecting) < min(room, len(self._waiting)):
             self._connecting.add(self._loop.create_task(self._connect()))
-
-    def _make_room(self) -> bool:
-        """Close an idle connection for a delivery that wants a new one."""
-        if self._fresh <= len(self._connecting) or not self._idle:
-            return False
-        wire = self._idle.pop(0)
-        self._wires.discard(wire)
-        wire.abort()
-        return True
 
     async def _connect(self) -> None:
         task = asyncio.current_task()
@@ -251,7 +219,7 @@ class Client:
             wire.abort()
             return
         self._wires.add(wire)
-        self._serve(wire, fresh=True)
+        self._serve(wire)
 
     def _unreachable(self, error: RunnerError) -> None:
         """A connect failed. The link is lost when it was the last hope."""
@@ -270,13 +238,14 @@ class Client:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        waiting, self._waiting, self._fresh = self._waiting, deque(), 0
-        self._fail([entry.delivery for entry in waiting], error)
+        waiting, self._waiting = self._waiting, deque()
+        open_ = [entry.delivery for entry in waiting]
         for wire in self._wires:
             if wire.delivery is not None:
-                self._fail((wire.delivery,), error)
-                wire.delivery = None
+                open_.append(wire.delivery)
+            wire.abort()
         self._idle.clear()
+        self._fail(open_, error)
 
     # Time.
 
@@ -300,7 +269,6 @@ class Client:
         late = [entry for entry in self._waiting if entry.since <= expired]
         for entry in late:
             self._waiting.remove(entry)
-            self._fresh -= entry.again
             self.broken(entry.delivery, f"no connection within {self._deadline_s:g} s")
 
     # Receipts.

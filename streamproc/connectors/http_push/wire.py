@@ -29,6 +29,7 @@ class Wire(asyncio.Protocol):
         "_client",
         "_known",
         "_large",
+        "_last_try",
         "_reader",
         "_request",
         "_transport",
@@ -46,14 +47,18 @@ class Wire(asyncio.Protocol):
         self.since = 0  # tick of the client's clock at which the request was taken
         self._request: Request = b""
         self._large = False  # the request may still be on its way when its answer comes
+        self._last_try = False  # the request was unread once and is not to be again
         self._used = False  # was answered before: the peer may close it at any moment
 
-    def send(self, delivery: Delivery, request: Request, since: int) -> None:
-        """Write *request*. The wire must be idle."""
+    def send(
+        self, delivery: Delivery, request: Request, since: int, *, again: bool = False
+    ) -> None:
+        """Write *request*. The wire must be idle. *again*: it was unread once."""
         assert self._transport is not None
         self.delivery = delivery
         self.since = since
         self._request = request
+        self._last_try = again
         if isinstance(request, tuple):
             self._large = True
             self._transport.writelines(request)
@@ -99,7 +104,7 @@ class Wire(asyncio.Protocol):
             return
         reader = self._reader
         if reader is None or not reader.begun:
-            if self._used:
+            if self._used and not self._last_try:
                 self._client.unread(delivery, self._request, self.since)
             else:
                 self._client.broken(delivery, _closed("before", exc))

@@ -275,6 +275,21 @@ async def test_connections_are_made_when_needed_and_the_last_one_used_is_used_ne
         assert it.server.connections == 1
 
 
+async def test_of_several_idle_connections_the_one_used_last_is_used() -> None:
+    async with push(OK, parallelism=3) as it:
+        await it.send(3)
+        for _ in range(5):
+            await it.send()
+        assert len({request.connection for request in it.server.requests[3:]}) == 1
+
+
+async def test_not_even_a_runner_that_writes_too_much_gets_more_connections() -> None:
+    async with push(OK, parallelism=3) as it:
+        await it.send(20)
+        assert len(it.tally.done) == 20
+        assert it.server.most_connections == 3
+
+
 async def test_a_connection_closed_while_idle_costs_nobody_anything() -> None:
     async with push([OK, Then.CLOSE], OK) as it:
         await it.send()
@@ -300,18 +315,18 @@ async def test_a_race_is_not_run_twice() -> None:
         assert len(it.server.requests) == 3
 
 
-async def test_a_race_takes_a_new_connection_though_others_are_idle() -> None:
-    reset = False
+async def test_a_race_is_not_run_on_a_connection_that_idled_as_long() -> None:
+    restarted = False
 
     def answer(request: Request) -> Piece | list[Piece]:
-        # Every connection that served once resets the next request: as after a restart.
         seen = [r.connection for r in it.server.requests]
-        return [Then.RESET] if reset and seen.count(request.connection) > 1 else OK
+        return [Then.RESET] if restarted and seen.count(request.connection) > 1 else OK
 
     async with push(answer=answer, parallelism=4) as it:
         await it.send(4)
-        await it.send(4)
-        reset = True
+        restarted = True
+        for _ in range(4):  # each meets a connection of before
+            await it.send()
         await it.send(4)
         assert len(it.tally.done) == 12
         assert it.server.most_connections <= 4
