@@ -45,5 +45,7 @@ async def broker(name: str, started: Callable[[str], Adaptor]) -> AsyncIterator[
     """The adaptor of connector *name*, with a place of its own for this test."""
     chosen = started(name)
     await chosen.begin()
-    yield chosen
-    await chosen.end()
+    try:
+        yield chosen
+    finally:
+        await chosen.end()

@@ -40,21 +40,23 @@ def payloads(of: list[Message]) -> list[bytes]:
 
 
 @contextlib.asynccontextmanager
-async def source(broker: Adaptor, **spec: Any) -> AsyncIterator[Reader]:
+async def source(broker: Adaptor, *, opens: bool = True, **spec: Any) -> AsyncIterator[Reader]:
     end: Source = CONNECTORS[broker.name].source_factory()(broker.source_spec(**spec))
-    await opened(end)
     try:
+        if opens:
+            await opened(end)
         yield Reader(end)
     finally:
         await soon(end.close())
 
 
 @contextlib.asynccontextmanager
-async def target(broker: Adaptor) -> AsyncIterator[tuple[Target, Tally]]:
+async def target(broker: Adaptor, *, opens: bool = True) -> AsyncIterator[tuple[Target, Tally]]:
     tally = Tally()
     end: Target = CONNECTORS[broker.name].target_factory()(broker.target_spec(tally))
-    await opened(end)
     try:
+        if opens:
+            await opened(end)
         yield end, tally
     finally:
         await soon(end.close())
@@ -216,17 +218,15 @@ async def test_a_message_is_rejected_alone(broker: Adaptor) -> None:
 
 @promising(Can.SOURCE, peer=True)
 async def test_a_source_without_peer_says_so_and_opens_later(broker: Adaptor) -> None:
-    end: Source = CONNECTORS[broker.name].source_factory()(broker.source_spec())
-    await broker.cut()
-    with pytest.raises(NotConnected):
-        await soon(end.open())
-    await broker.mend()
-    await opened(end)
-    sent = await broker.publish(messages(3))
-    reader = Reader(end)
-    await reader.read_until(payloads(sent))
-    reader.settle()
-    await soon(end.close())
+    async with source(broker, opens=False) as reader:
+        await broker.cut()
+        with pytest.raises(NotConnected):
+            await soon(reader.source.open())
+        await broker.mend()
+        await opened(reader.source)
+        sent = await broker.publish(messages(3))
+        await reader.read_until(payloads(sent))
+        reader.settle()
 
 
 @promising(Can.SOURCE | Can.REDELIVER, peer=True)
@@ -337,17 +337,15 @@ async def test_a_target_that_is_not_open_fails_what_is_written(broker: Adaptor) 
 
 @promising(Can.TARGET, peer=True)
 async def test_a_target_without_peer_says_so_and_opens_later(broker: Adaptor) -> None:
-    tally = Tally()
-    end: Target = CONNECTORS[broker.name].target_factory()(broker.target_spec(tally))
-    await broker.cut()
-    with pytest.raises(NotConnected):
-        await soon(end.open())
-    await broker.mend()
-    await opened(end)
-    tally.write(end, [broker.delivery(messages(1)[0])])
-    await tally.all_in()
-    assert len(tally.done) == 1
-    await soon(end.close())
+    async with target(broker, opens=False) as (end, tally):
+        await broker.cut()
+        with pytest.raises(NotConnected):
+            await soon(end.open())
+        await broker.mend()
+        await opened(end)
+        tally.write(end, [broker.delivery(messages(1)[0])])
+        await tally.all_in()
+        assert len(tally.done) == 1
 
 
 @promising(Can.TARGET, peer=True)

@@ -62,6 +62,13 @@ def target(port: int, tally: Tally, **options: Any) -> HttpPushTarget:
     )
 
 
+@pytest.fixture
+async def closing() -> AsyncIterator[contextlib.AsyncExitStack]:
+    """Closes what is pushed on it, also when the test fails."""
+    async with contextlib.AsyncExitStack() as stack:
+        yield stack
+
+
 @contextlib.asynccontextmanager
 async def push(
     *answers: Piece | list[Piece],
@@ -74,8 +81,8 @@ async def push(
     port = await server.start()
     tally = Tally()
     end = target(port, tally, **options)
-    await end.open()
     try:
+        await end.open()
         yield Push(server, end, tally)
     finally:
         await soon(end.close())
@@ -332,7 +339,9 @@ async def test_a_race_is_not_run_on_a_connection_that_idled_as_long() -> None:
         assert it.server.most_connections <= 4
 
 
-async def test_an_early_answer_to_a_large_request_is_an_answer() -> None:
+async def test_an_early_answer_to_a_large_request_is_an_answer(
+    closing: contextlib.AsyncExitStack,
+) -> None:
     early = asyncio.Event()
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -343,15 +352,15 @@ async def test_an_early_answer_to_a_large_request_is_an_answer() -> None:
         writer.transport.abort()
 
     server = await asyncio.start_server(serve, "127.0.0.1", 0, limit=1024)
+    closing.callback(server.close)
+    closing.callback(early.set)
     tally = Tally()
     end = target(server.sockets[0].getsockname()[1], tally)
+    closing.push_async_callback(end.close)
     await end.open()
     tally.write(end, [Delivery(0, "k", "POST:/", {"content-type": "a/b"}, b"x" * (32 << 20))])
     await tally.all_in()
     assert "413" in str(tally.refused[0][1])
-    early.set()
-    await soon(end.close())
-    server.close()
 
 
 @pytest.mark.parametrize(
@@ -393,12 +402,17 @@ async def test_one_slow_request_does_not_hold_the_others() -> None:
         assert len(it.tally.expected) == 1
 
 
-async def test_an_unreachable_endpoint_is_lost_after_its_deliveries_failed() -> None:
+async def test_an_unreachable_endpoint_is_lost_after_its_deliveries_failed(
+    closing: contextlib.AsyncExitStack,
+) -> None:
     server = Server(lambda _: OK)
     proxy = Proxy("127.0.0.1", await server.start())
     await proxy.start()
     tally = Tally()
     end = target(proxy.port, tally, parallelism=4)
+    closing.push_async_callback(server.close)
+    closing.push_async_callback(proxy.close)
+    closing.push_async_callback(end.close)
     await end.open()
     for _ in range(3):
         tally.write(end, [Delivery(0, "k", "POST:/", {}, b"") for _ in range(4)])
@@ -416,9 +430,6 @@ async def test_an_unreachable_endpoint_is_lost_after_its_deliveries_failed() -> 
             await end.open()
         await proxy.mend()
         await opened(end)
-    await soon(end.close())
-    await proxy.close()
-    await server.close()
 
 
 async def test_nothing_listens() -> None:

@@ -130,9 +130,11 @@ async def test_a_server_without_tls_is_noticed() -> None:
 
     server = await asyncio.start_server(serve, "127.0.0.1", 0)
     end = target(server.sockets[0].getsockname()[1], "127.0.0.1", Tally(), ca=pem("ca"))
-    with pytest.raises(Misconfigured, match="TLS handshake"):
-        await soon(end.open())
-    server.close()
+    try:
+        with pytest.raises(Misconfigured, match="TLS handshake"):
+            await soon(end.open())
+    finally:
+        server.close()
 
 
 async def test_a_client_certificate_is_shown() -> None:
