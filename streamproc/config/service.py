@@ -71,6 +71,24 @@ class Retry(Section, frozen=True, kw_only=True):
     ] = None
 
 
+class Spill(Section, frozen=True, kw_only=True):
+    """The disk in front of a target that is slow or away, so that others go on."""
+
+    mode: Annotated[
+        Literal["auto", "off"],
+        Meta(description="auto: deliveries that wait too long go to disk. off: sources wait."),
+    ] = "auto"
+    after_s: Annotated[
+        float, Meta(description="How long a target may not keep up before it begins.", gt=0)
+    ] = 1.0
+    window_messages: Annotated[
+        int, Meta(description="Deliveries waiting for a client that count as not keeping up.", ge=1)
+    ] = 1024
+    max_bytes: Annotated[
+        int, Meta(description="Bytes on disk per client; full means that sources wait.", ge=MIB)
+    ] = 1024 * MIB
+
+
 class Supervision(Section, frozen=True, kw_only=True):
     """When a worker is restarted, and when the service gives up."""
 
@@ -177,6 +195,7 @@ class Service(Section, frozen=True, kw_only=True):
     ] = Listener()
     limits: Annotated[Limits, Meta(description="Bounds.")] = Limits()
     retry: Annotated[Retry, Meta(description="How deliveries are tried again.")] = Retry()
+    spill: Annotated[Spill, Meta(description="The disk in front of slow targets.")] = Spill()
     supervision: Annotated[Supervision, Meta(description="How workers are watched.")] = (
         Supervision()
     )

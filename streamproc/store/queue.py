@@ -44,25 +44,32 @@ class Queue:
             raise
         with transaction(self._environment, write=True) as txn:
             self._entries = self._environment.open_db(b"entries", txn)
-        self.count, self.size_bytes, self._next = self._measure()
+        self.count, self.size_bytes, self.next = self._measure()
 
     def append(self, entries: Sequence[Entry]) -> int:
-        """Keep *entries*, all of them, in this order. -> the number of the first.
+        """Keep the first of *entries* that fit, in this order. -> how many; their numbers
+        end below ``next``.
 
-        Raises StoreFull when they do not fit, and has then kept none.
+        Raises StoreFull when not even one fits.
         """
-        encoded = [_encode(entry) for entry in entries]
-        size = sum(map(len, encoded))
-        if self.size_bytes + size > self._max_bytes:
+        size = 0
+        encoded: list[bytes] = []
+        for entry in entries:
+            value = _encode(entry)
+            if self.size_bytes + size + len(value) > self._max_bytes:
+                break
+            encoded.append(value)
+            size += len(value)
+        if entries and not encoded:
             raise StoreFull(f"{self.size_bytes} of {self._max_bytes} bytes are used")
-        first = self._next
+        first = self.next
         with transaction(self._environment, write=True) as txn:
             for number, value in enumerate(encoded, first):
                 txn.put(_name(number), value, append=True, db=self._entries)
-        self._next += len(encoded)
+        self.next += len(encoded)
         self.count += len(encoded)
         self.size_bytes += size
-        return first
+        return len(encoded)
 
     def read(self, start: int, most: int) -> list[tuple[int, Entry]]:
         """At most *most* entries from number *start* on, in order."""

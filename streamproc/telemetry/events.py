@@ -277,6 +277,11 @@ def delivery_parked(connection: str, target: int, cause: str, error: str, count:
     )
 
 
+def spill_failed(error: str) -> None:
+    """The disk does not take what a slow target leaves waiting; it waits in memory."""
+    _log.error("spill_failed", error=error)
+
+
 def parking_full(bytes_used: int, limit: int) -> None:
     """No message can be parked: deliveries that should be wait in their lanes."""
     _log.error("parking_full", bytes_used=bytes_used, limit=limit)

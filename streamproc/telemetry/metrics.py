@@ -7,8 +7,12 @@ counts what becomes of it.
 
     messages_received = sum over verdicts of messages_settled
                         + messages_returned + messages_in_flight
-    deliveries_due    = deliveries_delivered + deliveries_parked
+    deliveries_due    = deliveries_delivered + deliveries_parked + deliveries_spilled
                         + deliveries_returned + deliveries_in_flight
+
+What was spilled has a life of its own, on the disk of the client's worker:
+
+    deliveries_spilled = spill_drained (delivered, parked) + spill_depth
 
 A dropped delivery (its address did not resolve, Ditto's rule) was never due. A rejected
 message is settled too: rejected says why, settled what the source was told.
@@ -114,6 +118,24 @@ DELIVERIES_DELIVERED = Metric(
     "counter",
     "Messages that a target has said it has.",
     _TARGET,
+)
+DELIVERIES_SPILLED = Metric(
+    "streamproc_deliveries_spilled_total",
+    "counter",
+    "Messages brought to disk for a target that does not keep up.",
+    _TARGET,
+)
+SPILL_DRAINED = Metric(
+    "streamproc_spill_drained_total",
+    "counter",
+    "Messages from disk that were delivered, or parked.",
+    ("connection", "outcome"),
+)
+SPILL_DEPTH = Metric(
+    "streamproc_spill_depth", "gauge", "Messages on disk for a connection.", ("connection",)
+)
+SPILL_BYTES = Metric(
+    "streamproc_spill_bytes", "gauge", "Bytes on disk for a connection.", ("connection",)
 )
 DELIVERIES_RETRIED = Metric(
     "streamproc_deliveries_retried_total",

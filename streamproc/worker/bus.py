@@ -7,6 +7,7 @@ connection. A frame is a 4-byte length and a msgpack array ``[kind, client, item
     "d"  deliveries  items: [[number, target, key, address, headers, payload], ...]
     "r"  receipts    items: [number, ...]                delivered
     "p"  parked      items: [[number, cause], ...]
+    "s"  spilled     items: [number, ...]                durable on the peer's disk
     "b"  back        items: [number, ...]                the client has left; send elsewhere
     "z"  drained     the sender will send no more deliveries
 
@@ -62,6 +63,8 @@ class Sender(Protocol):
     def receipts(self, client: str, numbers: list[int]) -> None: ...
 
     def parked(self, client: str, items: list[tuple[int, str]]) -> None: ...
+
+    def spilled(self, client: str, numbers: list[int]) -> None: ...
 
     def came_back(self, client: str, numbers: list[int]) -> None: ...
 
@@ -139,6 +142,8 @@ class _Outgoing(_Frames):
             self._sender.receipts(client, _decode_numbers(items))
         elif kind == "p":
             self._sender.parked(client, _decode_parked(items))
+        elif kind == "s":
+            self._sender.spilled(client, _decode_numbers(items))
         elif kind == "b":
             self._sender.came_back(client, _decode_numbers(items))
 
@@ -268,6 +273,10 @@ class Inbound(_Frames):
         """They are parked here."""
         self._parked.setdefault(client, []).extend((number, cause) for number in numbers)
         self._flush_soon()
+
+    def spilled(self, client: str, numbers: list[int]) -> None:
+        """They are on our disk. Told at once: they came in one commit."""
+        self.send("s", client, numbers)
 
     def back(self, client: str, numbers: list[int]) -> None:
         """The client has left with these undelivered."""

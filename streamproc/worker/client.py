@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable, Mapping
+from pathlib import Path
+from urllib.parse import quote
 
 from streamproc.config.connection import Connection
 from streamproc.config.options import options_of
@@ -13,13 +16,16 @@ from streamproc.connectors.base import Can, Identity, SourceSpec, TargetSpec
 from streamproc.control import ClientRef, ClientReport, ClientState
 from streamproc.kernels.delivery import Delivery
 from streamproc.kernels.settlement import Ticket
+from streamproc.store.queue import Queue
 from streamproc.telemetry.slots import Block
 from streamproc.worker.intake import Intake, IntakeMetrics, Process
 from streamproc.worker.ledger import ClientLedger
-from streamproc.worker.outlet import Outlet
+from streamproc.worker.outlet import Outlet, SpillRule
 from streamproc.worker.parking import ParkingFile
+from streamproc.worker.spill import Spill
 from streamproc.worker.tally import Tally
 from streamproc.worker.waiting import until
+from streamproc.worker.writer import Writer
 
 PIPELINE_DEPTH = 1 << 20  # of one key in flight; the client's capacity bounds it
 
@@ -47,6 +53,7 @@ class Client:
         metrics_of: Callable[[str, str], IntakeMetrics],
         tally: Tally,
         parking: ParkingFile,
+        writer: Writer,
         block: Block,
         listeners: Mapping[str, int],
         changed: Callable[[], None],
@@ -65,6 +72,7 @@ class Client:
         )
         if connection.targets:
             factory = row.target_factory()
+            ledger = ClientLedger(connection.id, tally, parking, service.retry, block)
             self.outlet = Outlet(
                 lambda outlet: factory(
                     TargetSpec(
@@ -73,8 +81,9 @@ class Client:
                 ),
                 depth=PIPELINE_DEPTH if Can.PIPELINE in row.can else 1,
                 retry=service.retry,
-                ledger=ClientLedger(connection.id, tally, parking, service.retry, block),
+                ledger=ledger,
                 changed=changed,
+                spill=_spill_rule(ref.id, service, ledger, writer),
             )
         limits = service.limits
         for index, source in enumerate(connection.sources):
@@ -167,3 +176,21 @@ class Client:
         for (inbound, client), numbers in peers.items():
             inbound.back(client, numbers)  # type: ignore[attr-defined]
         return own
+
+
+def _spill_rule(
+    client: str, service: Service, ledger: ClientLedger, writer: Writer
+) -> SpillRule | None:
+    """Where and when deliveries of *client* go to disk; None where they never do."""
+    options = service.spill
+    path = Path(service.data_dir) / "spill" / quote(client, safe="")
+
+    def make(out: Callable[[list[Delivery]], None]) -> Spill:
+        queue = Queue(path, options.max_bytes)
+        later = asyncio.get_running_loop().call_later
+        return Spill(client, queue, writer, ledger, out, later)
+
+    if options.mode == "off" and not path.exists():
+        return None
+    begins = options.mode == "auto"
+    return SpillRule(make, path.exists, begins, options.after_s, options.window_messages)

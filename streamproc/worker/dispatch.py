@@ -129,6 +129,11 @@ class Dispatcher:
             self._tally.parked(_connection(client), outbox.concluded((number,)), cause)
         outbox.pump()
 
+    def spilled(self, client: str, numbers: list[int]) -> None:
+        outbox = self._outbox(client)
+        self._tally.spilled(_connection(client), outbox.concluded(numbers))
+        outbox.pump()
+
     def came_back(self, client: str, numbers: list[int]) -> None:
         self._outbox(client).came_back(numbers)
         asyncio.get_running_loop().call_later(LOOK_AGAIN_S, self._locate, client)

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from streamproc.config.service import Retry
 from streamproc.errors import RunnerError
 from streamproc.kernels.delivery import Delivery
+from streamproc.store.environment import StoreError
 from streamproc.telemetry import events as tell
 from streamproc.telemetry import metrics
 from streamproc.telemetry.slots import Block
@@ -29,6 +30,10 @@ class ClientLedger:
     ) -> None:
         self._connection_id = connection_id
         self._retry = retry
+        self._drained = {
+            outcome: block.counter(metrics.SPILL_DRAINED, connection=connection_id, outcome=outcome)
+            for outcome in ("delivered", "parked")
+        }
         self._seconds = block.histogram(metrics.DELIVERY_SECONDS, connection=connection_id)
         self._tally = tally
         self._parking = parking
@@ -46,6 +51,15 @@ class ClientLedger:
         tell.delivery_retried(
             self._connection_id, first.target, error.code, str(error), len(deliveries), longest_s
         )
+
+    def spilled(self, deliveries: list[Delivery]) -> None:
+        self._tally.spilled(self._connection_id, deliveries)
+
+    def drained(self, outcome: str, count: int) -> None:
+        self._drained[outcome].add(count)
+
+    def spill_failed(self, error: StoreError) -> None:
+        tell.spill_failed(str(error))
 
     def park(self, deliveries: Sequence[Delivery], error: RunnerError) -> int:
         count = self._parking.park(self._connection_id, deliveries, error)

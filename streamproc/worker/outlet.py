@@ -12,6 +12,7 @@ import random
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import Protocol
 
 from streamproc.config.service import Retry
@@ -19,11 +20,16 @@ from streamproc.connectors.base import Target
 from streamproc.errors import DeliveryFailed, DeliveryRefused, NotConnected, RunnerError
 from streamproc.kernels.delivery import Delivery
 from streamproc.kernels.lanes import Lane, Lanes
+from streamproc.store.environment import StoreError
+from streamproc.telemetry import events as tell
 from streamproc.worker.crash import watch
 from streamproc.worker.link import Link
 from streamproc.worker.retry import spent, wait_s
+from streamproc.worker.spill import Spill
 
 PARKING_FULL_WAIT_S = 5.0
+READ_AHEAD = 500  # deliveries from disk that wait in the lanes
+CLOSE_S = 10.0
 
 
 class Ledger(Protocol):
@@ -37,6 +43,17 @@ class Ledger(Protocol):
 
     def park(self, deliveries: Sequence[Delivery], error: RunnerError) -> int:
         """Keep them for good, with the reason. -> how many, from the first on, found room."""
+
+
+@dataclass(frozen=True)
+class SpillRule:
+    """When a client's deliveries go to disk, and where. ``exists``: some are there already."""
+
+    make: Callable[[Callable[[list[Delivery]], None]], Spill]  # raises StoreError
+    exists: Callable[[], bool]
+    begins: bool  # False: what is there is drained, and nothing more goes there
+    after_s: float
+    window: int  # deliveries in the lanes that count as pressure
 
 
 class Outlet:
@@ -53,6 +70,7 @@ class Outlet:
         retry: Retry,
         ledger: Ledger,
         changed: Callable[[], None],
+        spill: SpillRule | None = None,
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self._target = make(self)
@@ -68,6 +86,11 @@ class Outlet:
         self._timer_at = 0.0
         self._stalled: list[Lane] = []  # wait for the link
         self._why: dict[str, RunnerError] = {}  # key -> why its lane is held
+        self._spill_rule = spill
+        self._spill: Spill | None = None
+        self._pressure: asyncio.TimerHandle | None = None
+        self._flying: set[Delivery] = set()  # written and without receipt
+        self._draining = False
         self._empty = asyncio.Event()
         self._empty.set()
         self._lost = asyncio.Event()
@@ -78,11 +101,16 @@ class Outlet:
     def offer(self, deliveries: list[Delivery]) -> None:
         """Take *deliveries* in, in this order."""
         self._empty.clear()
-        self.lanes.offer(deliveries, time.monotonic())
+        if self._spill is not None and self._spill.active:
+            self._spill.take(deliveries)
+        else:
+            self.lanes.offer(deliveries, time.monotonic())
+            self._look_at_pressure()
         self._pump_soon()
 
     async def drain(self, deadline_s: float) -> None:
         """Wait until nothing is left here, at most *deadline_s*."""
+        self._draining = True
         self.link.become("draining")
         with suppress(TimeoutError):
             async with asyncio.timeout(deadline_s):
@@ -97,16 +125,23 @@ class Outlet:
         await self._target.close()
         if self._timer is not None:
             self._timer.cancel()
-        return self.lanes.clear()
+        if self._pressure is not None:
+            self._pressure.cancel()
+        left = self.lanes.clear()
+        if self._spill is not None:
+            left += await self._spill.close(time.monotonic() + CLOSE_S)
+        return left
 
     # Receipts, from the connector.
 
     def delivered(self, deliveries: Sequence[Delivery]) -> None:
+        self._flying.difference_update(deliveries)
         self._hold(self.lanes.done(deliveries))
         self._ledger.delivered(deliveries)
         self._pump_soon()
 
     def failed(self, deliveries: Sequence[Delivery], error: RunnerError) -> None:
+        self._flying.difference_update(deliveries)
         now = time.monotonic()
         refused = isinstance(error, DeliveryRefused)
         final: list[Delivery] = []
@@ -183,11 +218,63 @@ class Outlet:
         if self._open:
             batch = self.lanes.take()
             if batch:
+                self._flying.update(batch)
                 self._target.write(batch)
-        if not len(self.lanes):
+        self._look_at_pressure()
+        spill = self._spill
+        if spill is not None and self._open and not self._draining:
+            spill.feed(max(READ_AHEAD, 2 * self.lanes.capacity) - len(self.lanes))
+        if not len(self.lanes) and (spill is None or not spill.unwritten):
             self._empty.set()
 
+    # To disk, when the target does not keep up.
+
+    def _look_at_pressure(self) -> None:
+        rule = self._spill_rule
+        if rule is None or not rule.begins:
+            return
+        pressed = len(self.lanes) >= rule.window or (not self._open and len(self.lanes) > 0)
+        if pressed and self._pressure is None:
+            self._pressure = self._loop.call_later(rule.after_s, self._under_pressure, rule)
+        elif not pressed and self._pressure is not None:
+            self._pressure.cancel()
+            self._pressure = None
+
+    def _under_pressure(self, rule: SpillRule) -> None:
+        self._pressure = None
+        if len(self.lanes) >= rule.window or not self._open:
+            self._begin_spill(rule)
+
+    def _begin_spill(self, rule: SpillRule) -> None:
+        if self._spill is None:
+            try:
+                self._spill = rule.make(self._from_disk)
+            except StoreError as error:
+                tell.spill_failed(str(error))
+                return
+        if not self._spill.active:
+            shed = self.lanes.shed()
+            self._spill.begin(shed, [*self._flying, *self.lanes.written()])
+
+    def _from_disk(self, deliveries: list[Delivery]) -> None:
+        self._empty.clear()
+        self.lanes.offer(deliveries, time.monotonic())
+        self._pump_soon()
+
+    async def _open_spill(self) -> None:
+        """What an earlier process left on disk goes before all that comes."""
+        rule = self._spill_rule
+        while rule is not None and self._spill is None and rule.exists():
+            try:
+                self._spill = rule.make(self._from_disk)
+            except StoreError as error:
+                tell.spill_failed(str(error))
+                await asyncio.sleep(1.0)
+        if self._spill is not None and self._spill.active:
+            self._spill.take(self.lanes.shed())
+
     async def _keep_open(self) -> None:
+        await self._open_spill()
         while True:
             await self.link.open()
             self._lost.clear()

@@ -51,6 +51,7 @@ from streamproc.worker.parking import ParkingFile
 from streamproc.worker.routes import Routes
 from streamproc.worker.tally import Tally
 from streamproc.worker.waiting import until
+from streamproc.worker.writer import Writer
 
 ORPHAN_DRAIN_S = 30.0
 
@@ -76,6 +77,7 @@ class Worker:
         self._reporting = False
         self._intake_metrics: dict[tuple[str, str], IntakeMetrics] = {}
         self._lag = block.gauge(metrics.EVENT_LOOP_LAG, worker=str(index))
+        self._writer_thread = Writer()
         # Made by the first Assign.
         self._parking: ParkingFile | None = None
         self._dispatcher: Dispatcher | None = None
@@ -253,6 +255,7 @@ class Worker:
             metrics_of=self._metrics_of,
             tally=self._tally,
             parking=self._parking,
+            writer=self._writer_thread,
             block=self._block,
             listeners=self._listeners.descriptors,
             changed=self._report_soon,
@@ -319,6 +322,7 @@ class Worker:
         await self._bus.close()
         if self._dispatcher is not None:
             await self._dispatcher.close()
+        self._writer_thread.close()
         if self._parking is not None:
             self._parking.close()
         with suppress(ConnectionError):

@@ -45,6 +45,15 @@ class Tally:
         for (inbound, client), numbers in peers.items():
             inbound.receipts(client, numbers)
 
+    def spilled(self, connection: str, deliveries: Iterable[Delivery]) -> None:
+        """They are durable on disk, which counts as a receipt."""
+        own, peers = receipts(deliveries)
+        for target, count in own.items():
+            self._slot(metrics.DELIVERIES_SPILLED, connection, target).add(count)
+            self._slot(metrics.DELIVERIES_IN_FLIGHT, connection, target).add(-count)
+        for (inbound, client), numbers in peers.items():
+            inbound.spilled(client, numbers)
+
     def parked(self, connection: str, deliveries: Iterable[Delivery], cause: str) -> None:
         """They are kept with their reason, which counts as a receipt."""
         own, peers = receipts(deliveries)

@@ -113,6 +113,7 @@ class Service:
             "due": of("deliveries_due_total", target),
             "delivered": of("deliveries_delivered_total", target),
             "parked": of("deliveries_parked_total", target),
+            "spilled": of("deliveries_spilled_total", target),
             "deliveries returned": of("deliveries_returned_total", target),
             "deliveries in flight": of("deliveries_in_flight", target),
         }
@@ -122,6 +123,7 @@ class Service:
         assert ledger["due"] == (
             ledger["delivered"]
             + ledger["parked"]
+            + ledger["spilled"]
             + ledger["deliveries returned"]
             + ledger["deliveries in flight"]
         ), ledger

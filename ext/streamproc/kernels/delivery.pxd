@@ -14,4 +14,4 @@ cdef class Delivery:
     # Set by the lanes that hold it; None and NULL elsewhere.
     cdef object lane
     cdef Delivery next
-    cdef unsigned long long place   # order of arrival in the lanes
+    cdef readonly unsigned long long place  # order of arrival in the lanes

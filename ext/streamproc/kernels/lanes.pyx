@@ -294,6 +294,17 @@ cdef class Lanes:
         out.sort(key=_by_place)
         return out
 
+    def written(self):
+        """What waits to be written again."""
+        cdef list out = []
+        cdef Delivery delivery
+        for item in self._lanes.values():
+            delivery = (<Lane>item).head
+            while delivery is not None and delivery.attempts > 0:
+                out.append(delivery)
+                delivery = delivery.next
+        return out
+
     def clear(self):
         """Everything that waits, in the order of arrival; nothing may be in flight."""
         cdef list out = []

@@ -35,9 +35,10 @@ def test_any_history_leaves_what_was_not_deleted_in_order(tmp_path_factory, step
         if what == "append":
             new = [entry(made + i) for i in range(argument)]
             made += argument
-            first = queue.append(new)
-            assert first > max(model, default=0)
-            model |= dict(enumerate(new, first))
+            assert queue.append(new) == argument
+            kept = queue.read(max(model, default=0) + 1, 1000)
+            assert [e for _, e in kept] == new
+            model |= dict(kept)
         elif what == "delete":
             queue.delete(argument)
             model = {number: e for number, e in model.items() if number not in argument}
@@ -55,11 +56,12 @@ def test_any_history_leaves_what_was_not_deleted_in_order(tmp_path_factory, step
 def test_beyond_its_bound_nothing_is_kept_and_it_says_so(tmp_path: Path) -> None:
     queue = Queue(tmp_path, 2000)
     queue.append([entry(1000)])
+    assert queue.append([entry(1), entry(1500), entry(2)]) == 1
+    assert queue.count == 2
     with pytest.raises(StoreFull):
-        queue.append([entry(1), entry(1500)])
-    assert queue.count == 1
+        queue.append([entry(1500)])
     queue.delete([1])
-    queue.append([entry(1500)])
+    assert queue.append([entry(1500)]) == 1
     queue.close()
 
 
@@ -77,7 +79,8 @@ def test_numbers_are_not_used_again_after_a_reopen_while_something_is_left(tmp_p
     queue.delete([1])
     queue.close()
     queue = Queue(tmp_path, 1 << 20)
-    assert queue.append([entry(3)]) == 3
+    queue.append([entry(3)])
+    assert [number for number, _ in queue.read(0, 9)] == [2, 3]
     queue.close()
 
 
