@@ -33,7 +33,6 @@ class Reader:
         self.status = 0
         self.length = -1  # of the body, where the head says it
         self.framed = False  # the head says where the body ends
-        self.interim = False  # a 1xx came before
         self.keep = False  # the connection can carry another request
         self.excerpt = b""
         self._retry_after = None
@@ -101,5 +100,4 @@ class Reader:
             self._complete = True
             self.keep = self._parser.should_keep_alive()
         else:
-            self.interim = True
             self.framed, self.length, self._retry_after = False, -1, None

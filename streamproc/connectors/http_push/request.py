@@ -68,6 +68,7 @@ class Requests:
             "user-agent": f"streamproc/{VERSION}",
             "authorization": endpoint.authorization,
         }
+        self._careful = OUR_OWN | self._own.keys() | {PATH_HEADER, QUERY_HEADER}
         self._bodiless = omit & frozenset(HTTP_VERBS)
         self._heads: LRU[str, str] = LRU(_ADDRESSES)  # only of verbs with a body
         self._fields: dict[str, str] = {}  # header name -> line start, names seen to be plain
@@ -105,10 +106,9 @@ class Requests:
         elif "content-type" not in headers:
             headers["content-type"] = ("Content-Type", DEFAULT_CONTENT_TYPE)
         lines = [self._start(method, target, headers)]
-        for low, (name, value) in headers.items():
-            if low not in OUR_OWN:
-                lines.append(_line(name, value))
-                self._learn(low, name)
+        lines += [_line(*header) for low, header in headers.items() if low not in OUR_OWN]
+        for name in delivery.headers:
+            self._learn(name.lower(), name)
         if with_body:
             lines.append(f"\r\nContent-Length: {len(delivery.payload)}")
             if new_path is None and new_query is None:
@@ -138,10 +138,17 @@ class Requests:
         return "\r\n".join(lines)
 
     def _learn(self, low: str, name: str) -> None:
-        """From now on this name, so written, needs no care: its value alone does."""
-        if low in self._own or len(self._fields) >= _NAMES:
+        """From now on this name, so written, needs no care: its value alone does.
+
+        One way to write it, as two in one message would go out twice: lower case, if it comes.
+        """
+        if low in self._careful or len(self._fields) >= _NAMES:
             return
-        if self._spelling.setdefault(low, name) == name:
+        known = self._spelling.setdefault(low, name)
+        if known != name == low:
+            del self._fields[known]
+            known = self._spelling[low] = name
+        if known == name:
             self._fields[name] = f"\r\n{name}: "
 
 

@@ -140,12 +140,10 @@ class Wire(asyncio.Protocol):
 
     def _remember(self, reader: Reader, data: bytes) -> None:
         """Know this 2xx again by its head, if that alone says how long the body is."""
-        if reader.interim or not 200 <= reader.status < 300:
-            return
         end = data.find(_END)
         body = len(data) - end - len(_END)
-        bodiless = reader.status == 204 and not reader.framed and body == 0
-        if (reader.length == body or bodiless) and end <= KNOWN_HEAD_BYTES:
+        counted = reader.length == body or not reader.framed  # unframed and kept: it has none
+        if 200 <= reader.status < 300 and counted and end <= KNOWN_HEAD_BYTES:
             if len(self._known) >= KNOWN_HEADS:
                 self._known.clear()
             self._known[data[:end]] = len(data) - end

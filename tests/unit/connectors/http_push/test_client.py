@@ -127,6 +127,11 @@ async def test_answers_that_keep_the_connection(answer: bytes, split: str) -> No
         [OK + b"HTTP/1.1 500 nobody asked\r\nContent-Length: 0\r\n\r\n"],
         [OK + b"garbage"],
         [b"HTTP/1.1 204 -\r\nConnection: close\r\n\r\n"],
+        [
+            b"HTTP/1.1 102 -\r\nContent-Length: 7\r\n\r\n",
+            b"HTTP/1.1 200 OK\r\n\r\nuntil",
+            Then.CLOSE,
+        ],
     ],
 )
 async def test_answers_after_which_a_new_connection_is_made(answer: list[Piece]) -> None:
@@ -343,8 +348,11 @@ async def test_an_early_answer_to_a_large_request_is_an_answer(
     closing: contextlib.AsyncExitStack,
 ) -> None:
     early = asyncio.Event()
+    connections = 0
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal connections
+        connections += 1
         await reader.readuntil(b"\r\n\r\n")
         writer.write(b"HTTP/1.1 413 -\r\nContent-Length: 3\r\n\r\nbig")
         await writer.drain()
@@ -361,6 +369,10 @@ async def test_an_early_answer_to_a_large_request_is_an_answer(
     tally.write(end, [Delivery(0, "k", "POST:/", {"content-type": "a/b"}, b"x" * (32 << 20))])
     await tally.all_in()
     assert "413" in str(tally.refused[0][1])
+    # The rest of the first request is still to be sent: the connection is of no more use.
+    tally.write(end, [Delivery(0, "k", "POST:/", {}, b"x")])
+    await tally.all_in()
+    assert connections == 2
 
 
 @pytest.mark.parametrize(

@@ -110,6 +110,30 @@ def test_headers_of_a_message_replace_our_own_but_not_the_framing() -> None:
         assert not set(OUR_OWN) - {"host", "content-length"} & {name for name, _ in parsed.headers}
 
 
+def test_a_name_written_in_two_ways_goes_out_once() -> None:
+    made = requests()
+    for headers in (
+        {"X-A": "1"},
+        {"x-a": "1"},
+        {"X-A": "1"},
+        {"x-a": "2", "X-A": "1"},
+        {"X-A": "2", "x-a": "1"},
+    ):
+        for _ in range(2):
+            parsed = rendered(made, "POST:x", {"content-type": "a/b", **headers}, b"")
+            assert parsed.all("x-a") == ["1"]
+
+
+def test_names_are_known_again_whatever_came_first() -> None:
+    made = requests()
+    usual = {"content-type": "a/b", "x-a": "1"}
+    for headers in ({}, {"Content-Type": "a/b", "X-A": "1"}, usual):
+        rendered(made, "POST:x", headers, b"")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(made, "_render_with_care", None)
+        rendered(made, "POST:x", usual, b"")
+
+
 def test_path_and_query_headers_are_not_sent() -> None:
     made = requests()
     for headers, target in (
