@@ -155,7 +155,7 @@ signals = st.builds(
     st.just(ABSENT) | json_values | st.just(2**70),
     st.none() | st.dictionaries(texts, json_values, max_size=2),
     st.none() | st.just(204),
-    st.none() | st.just(7),
+    st.sampled_from([None, 0, 7]),
     st.none() | st.just("2024-01-06T14:23:42Z"),
     st.none() | st.just("attributes"),
     st.none() | st.just({"a": 1}),
@@ -393,6 +393,16 @@ def test_null_is_a_value_and_no_value_is_none(implementation: Any) -> None:
     parsed = implementation.parse([absent, null], LIMIT)
     assert parsed[0].value is ABSENT
     assert parsed[1].value is None
+
+
+@both
+def test_what_is_nothing_much_is_still_written(implementation: Any) -> None:
+    signal = Signal(topic.parse("a/b/things/twin/events/modified"), "/", {}, 0, {}, 100, 0, "", "")
+    signal.metadata = {}
+    [payload] = implementation.encode([signal])
+    assert payload.endswith(
+        b'"value":0,"extra":{},"status":100,"revision":0,"timestamp":"","metadata":{},"fields":""}'
+    )
 
 
 @both

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import selectors
 import subprocess
 import sys
@@ -126,13 +127,13 @@ def test_a_line_that_is_too_long_says_so() -> None:
     assert "result" in second
 
 
-def run(*arguments: str, **more: Any) -> subprocess.Popen[bytes]:
+def run(*arguments: str) -> subprocess.Popen[bytes]:
     return subprocess.Popen(
         [sys.executable, "-m", "streamproc", "eval", *arguments],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
-        **more,
+        env={k: v for k, v in os.environ.items() if k != "PYTHONUNBUFFERED"},
     )
 
 

@@ -273,6 +273,57 @@ def test_a_patch_needs_write_where_it_touches_only() -> None:
     assert policies.allowed(signals, ("a:1",), READ) == [False] * 8
 
 
+def test_a_pattern_in_a_patch_may_touch_anything_beside_it() -> None:
+    policies = policy(
+        thing_features={"grant": ["WRITE"]}, thing_features__secret={"revoke": ["WRITE"]}
+    )
+    merge = "n/t/things/twin/commands/merge"
+    signals = [
+        signal(merge, "/", {"features": {"s": None}}),
+        signal(merge, "/", {"features": {"{{ /s.*/ }}": None}}),
+        signal(merge, "/features", {"{{ /s.*/ }}": None}),
+    ]
+    assert policies.allowed(signals, ("a:1",), WRITE) == [True, False, False]
+
+
+def test_neighbours_in_a_batch_do_not_share_what_is_not_theirs() -> None:
+    """Each pair of signals, however little they differ, is decided as each alone."""
+    entries = {
+        "one": entry(["a:1"], thing_={"grant": ["READ", "WRITE"]}, thing_x={"revoke": ["WRITE"]}),
+        "two": entry(["b:2"], thing_y={"grant": ["WRITE"]}, message_={"grant": ["READ"]}),
+        "three": entry(["b:2"], thing_x={"grant": ["READ"]}, message_x={"grant": ["WRITE"]}),
+    }
+    policies = Policies.build(service({"p": {"entries": entries}}, [("n", "p")]))
+    signals = []
+    for text in TOPICS:
+        for path in ("/x", "/y"):
+            for subjects in (("a:1",), ("b:2",)):
+                message = signal(text, path)
+                message.subjects = subjects
+                signals.append(message)
+    seen = set()
+    for permission in (READ, WRITE):
+        alone = [allowed(entries, each, each.subjects, permission) for each in signals]
+        for first, expected_first in zip(signals, alone, strict=True):
+            found = [policies.allowed([first, each], None, permission) for each in signals]
+            assert found == [[expected_first, expected] for expected in alone]
+        seen |= set(alone)
+    assert seen == {True, False}
+
+
+def test_what_names_no_thing_is_allowed_to_nobody() -> None:
+    policies = policy(thing_=ALL, message_=ALL)
+    signals = [
+        signal("_/_/things/twin/commands/retrieve"),
+        signal("n/_/things/twin/commands/merge", "/", {}),
+        signal("n/t/policies/commands/modify"),
+        signal("n/t/policies/commands/merge", "/", {}),
+        signal("_/c/connections/announcements/opened"),
+    ]
+    assert policies.allowed(signals, ("a:1",), WRITE) == [False] * 5
+    assert policies.allowed(signals, ("a:1",), READ) == [*[False] * 4, True]
+
+
 def test_caches_stay_within_their_bounds() -> None:
     policies = policy(thing_={"grant": ["READ"]}, thing_x={"revoke": ["READ"]})
     for i in range(20_000):

@@ -75,8 +75,9 @@ def test_a_command_becomes_its_event(action: str, path: str, expected: str) -> N
     }
 
 
-def test_the_command_stays_as_it_was() -> None:
-    message = command("modify", response_required="true", accept="x")
+@pytest.mark.parametrize("more", [{}, {"accept": "x"}])
+def test_the_command_stays_as_it_was(more: dict[str, str]) -> None:
+    message = command("modify", response_required="true", **more)
     before = dict(message.headers)
     event(message)
     assert message.headers == before
