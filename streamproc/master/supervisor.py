@@ -120,7 +120,7 @@ class Slot:
     since: float  # when the state began
     state: State = "down"
     start_at: float = 0.0  # down: when to start it
-    ready_at: float | None = None  # in this life
+    served: bool = False  # its process has been ready
     seen: float = 0.0  # last sign of life
     kill_at: float = math.inf  # ending: when to kill it
     killed: bool = False
@@ -215,7 +215,7 @@ class Supervisor:
     def _ready(self, slot: Slot, now: float) -> None:
         slot.seen = now
         if slot.state == "starting":
-            slot.state, slot.since, slot.ready_at = "ready", now, now
+            slot.state, slot.since, slot.served = "ready", now, True
 
     def _terminate(self, number: int, now: float, reason: str) -> list[Action]:
         slot = self.slots[number]
@@ -225,16 +225,16 @@ class Supervisor:
         return [Terminate(number, reason)]
 
     def _exited(self, slot: Slot, number: int, code: int, left: int, now: float) -> None:
-        served_s = -1.0 if slot.ready_at is None else now - slot.ready_at
         drained = code == EXIT_STOPPED and left == 0 and not slot.killed
         if slot.state == "ready":
             slot.hold_until = now + RESTART_GRACE_S
+        if self.stopping and slot.served:
+            self._clean = self._clean and drained
         slot.state, slot.since = "down", now
-        slot.ready_at, slot.kill_at, slot.killed = None, math.inf, False
+        slot.served, slot.kill_at, slot.killed = False, math.inf, False
         if self.stopping:
-            self._clean = self._clean and (drained or served_s < 0)
             return
-        slot.crashes = 1 if served_s >= self.rules.healthy_after_s else slot.crashes + 1
+        slot.crashes += 1
         if code == EXIT_CONFIG:
             slot.state = "barred"
             if all(other.state == "barred" for other in self.slots):

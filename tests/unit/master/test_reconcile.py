@@ -147,6 +147,10 @@ class Machine(RuleBasedStateMachine):
         assert running.items() <= wanted.items(), "something runs that nobody wants"
         if self.eligible and self.eligible <= self.workers.keys():
             assert running == wanted, "a client has no place"
+            for number, worker in self.workers.items():
+                for ref in worker.running.values():
+                    place = self.reconciler.places[ref.connection_id, ref.index]
+                    assert place == number, "a client is not where it should be"
             for worker in self.workers.values():
                 assert self.last(worker) == {
                     name: number for number, w in self.workers.items() for name in w.running
@@ -221,6 +225,24 @@ def test_a_reload_touches_only_what_changed() -> None:
     given = {change.client.id for change in changes if change.given}
     assert taken == {"b#0", "b#1"}
     assert given == {"b#0", "b#1", "c#0"}
+
+
+def test_nobody_is_told_what_it_knows() -> None:
+    reconciler, workers = at_rest(connection("a"), connection("b"))
+    reconciler.want(Desired.of(service(connection("a"))), [])
+    orders = reconciler.plan(0.0, frozenset(workers))
+    assert set(orders) == set(workers)
+    for number, assign in orders.items():
+        workers[number].take(assign)
+        workers[number].closing.clear()
+        workers[number].report()
+        assert reconciler.reported(number, workers[number].reports.popleft()) is None
+        assert reconciler.plan(0.0, frozenset(workers)) == {}, "closed as told: nothing is new"
+
+
+def test_where_no_worker_is_eligible_clients_stay_where_they_are() -> None:
+    reconciler, _ = at_rest(connection("a"), connection("b"))
+    assert reconciler.plan(0.0, frozenset()) == {}
 
 
 def test_a_client_that_changes_is_nowhere_until_it_was_closed() -> None:

@@ -242,9 +242,8 @@ class Machine(RuleBasedStateMachine):
             if process.ready is not None and (process.killed or code != EXIT_STOPPED or left):
                 self.dirty = True
         else:
-            healthy = process.ready is not None and (
-                self.now - process.ready >= RULES.healthy_after_s
-            )
+            end = self.now if process.told is None else process.told
+            healthy = process.ready is not None and end - process.ready >= RULES.healthy_after_s
             place.row = 1 if healthy else place.row + 1
             place.wait = 0.0 if place.row == 1 else min(2.0 ** (place.row - 2), 6.0)
             place.least = place.wait / 2
