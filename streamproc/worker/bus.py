@@ -4,12 +4,15 @@ A worker opens one connection to each peer that it sends to; receipts return on 
 connection. A frame is a 4-byte length and a msgpack array ``[kind, client, items]``:
 
     "h"  hello       items: index of the sender
-    "d"  deliveries  items: [[number, target, key, address, headers, payload], ...]
+    "d"  deliveries  items: [epoch, [[number, target, key, address, headers, payload], ...]]
     "r"  receipts    items: [number, ...]                delivered
     "p"  parked      items: [[number, cause], ...]
     "s"  spilled     items: [number, ...]                durable on the peer's disk
     "b"  back        items: [number, ...]                the client has left; send elsewhere
     "z"  drained     the sender will send no more deliveries
+
+An epoch ends when deliveries are sent anew. Whoever gives deliveries of an epoch back gives
+back all that follow of it: what is sent anew is in order only if none of it went ahead.
 
 Credits are implicit: a sender has at most a window of deliveries without receipt per client
 (``worker/outbox.py``), so a receipt is a credit and nothing can be flooded. Payloads travel
@@ -40,7 +43,7 @@ MAX_RECONNECT_S = 0.5
 _encode = msgspec.msgpack.Encoder().encode
 _decode_any = msgspec.msgpack.Decoder(tuple[str, str, msgspec.Raw]).decode
 _decode_deliveries = msgspec.msgpack.Decoder(
-    list[tuple[int, int, str, str, dict[str, str], bytes]]
+    tuple[int, list[tuple[int, int, str, str, dict[str, str], bytes]]]
 ).decode
 _decode_numbers = msgspec.msgpack.Decoder(list[int]).decode
 _decode_parked = msgspec.msgpack.Decoder(list[tuple[int, str]]).decode
@@ -173,17 +176,22 @@ class Peer:
         """Whether deliveries can be sent now."""
         return self._frames is not None and self._frames.writable
 
-    def deliver(self, client: str, first_number: int, deliveries: Sequence[Delivery]) -> None:
+    def deliver(
+        self, client: str, epoch: int, first_number: int, deliveries: Sequence[Delivery]
+    ) -> None:
         """Send *deliveries*, numbered from *first_number* on."""
         assert self._frames is not None
         self._sent.add(len(deliveries))
         self._frames.send(
             "d",
             client,
-            [
-                (number, d.target, d.key, d.address, d.headers, d.payload)
-                for number, d in enumerate(deliveries, first_number)
-            ],
+            (
+                epoch,
+                [
+                    (number, d.target, d.key, d.address, d.headers, d.payload)
+                    for number, d in enumerate(deliveries, first_number)
+                ],
+            ),
         )
 
     def drained(self) -> None:
@@ -236,6 +244,7 @@ class Inbound(_Frames):
         self._receipts: dict[str, list[int]] = {}
         self._parked: dict[str, list[tuple[int, str]]] = {}
         self._flushing = False
+        self._refused: dict[str, int] = {}  # client -> epoch of which nothing more is taken
         self.index = -1
         self.finished = False  # the peer will send no more deliveries
 
@@ -251,12 +260,14 @@ class Inbound(_Frames):
     def frame(self, kind: str, client: str, items: msgspec.Raw) -> None:
         if kind == "d":
             deliveries: list[Delivery] = []
-            for number, target, key, address, headers, payload in _decode_deliveries(items):
+            epoch, sent = _decode_deliveries(items)
+            for number, target, key, address, headers, payload in sent:
                 ticket = Ticket((self, client), number)
                 deliveries.append(Delivery(target, key, address, headers, payload, ticket))
-            if self._receiver.arrived(client, deliveries):
+            if epoch > self._refused.get(client, -1) and self._receiver.arrived(client, deliveries):
                 self._server.came_in(self.index, len(deliveries))
             else:
+                self._refused[client] = epoch
                 self.send("b", client, [d.owner.number for d in deliveries])
         elif kind == "h":
             self.index = _decode_index(items)

@@ -32,11 +32,13 @@ class Outbox:
         self._waiting: deque[Delivery] = deque()
         self._sent: dict[int, Delivery] = {}  # number -> delivery, oldest first
         self._sent_bytes = 0
+        self._returned: dict[int, Delivery] = {}  # sent, and given back
         self._next = 0
+        self._epoch = 0  # grows when deliveries are sent anew
 
     def __len__(self) -> int:
         """Deliveries here: waiting, and sent to a peer without receipt."""
-        return len(self._waiting) + len(self._sent)
+        return len(self._waiting) + len(self._sent) + len(self._returned)
 
     @property
     def waiting(self) -> int:
@@ -54,7 +56,8 @@ class Outbox:
         """The client lives there now. What was sent elsewhere without receipt goes again."""
         if place is self._place:
             return
-        self.recall()
+        if place is not None:  # while it moves, its old place may still deliver
+            self.recall()
         self._place = place
         self.pump()
 
@@ -79,7 +82,7 @@ class Outbox:
             self._next += len(batch)
             for number, delivery in enumerate(batch, first):
                 self._sent[number] = delivery
-            place.deliver(self.client, first, batch)
+            place.deliver(self.client, self._epoch, first, batch)
 
     def _take(self) -> list[Delivery]:
         batch: list[Delivery] = []
@@ -109,18 +112,24 @@ class Outbox:
 
     def recall(self) -> int:
         """What was sent and has no receipt waits again, in order, before all else. -> count"""
-        count = len(self._sent)
-        if count:
-            self._waiting.extendleft(reversed(self._sent.values()))
-            self._sent.clear()
-            self._sent_bytes = 0
-        return count
+        again = self._returned | self._sent
+        self._epoch += 1
+        self._waiting.extendleft(again[number] for number in sorted(again, reverse=True))
+        self._returned.clear()
+        self._sent.clear()
+        self._sent_bytes = 0
+        return len(again)
 
     def came_back(self, numbers: list[int]) -> None:
-        """The client left its worker with these undelivered. Held until it is located anew."""
-        if any(number in self._sent for number in numbers):
-            self._place = None
-            self.recall()
+        """The client left its worker with these undelivered. Held until it is located anew;
+        for the others that were sent there receipts may still come.
+        """
+        for number in numbers:
+            delivery = self._sent.pop(number, None)
+            if delivery is not None:
+                self._sent_bytes -= delivery.size
+                self._returned[number] = delivery
+                self._place = None
 
     def put_back(self, deliveries: list[Delivery]) -> None:
         """A client that lived here left these undelivered."""

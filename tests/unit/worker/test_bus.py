@@ -180,6 +180,29 @@ async def test_a_client_that_has_not_arrived_yet_gets_its_deliveries_later(nodes
     assert by_key(script.written) == by_key(sent + more)
 
 
+async def test_what_follows_refused_deliveries_is_refused_until_all_is_sent_anew(nodes) -> None:
+    """The client arrives between two frames: the second must not overtake the first."""
+    here, there = await nodes(0), await nodes(1)
+    script = there.host("late#0", lambda d: None)
+    outlet = there.outlets.pop("late#0")
+    refused = 0
+
+    def arrived(client: str, items: list[Delivery]) -> bool:
+        nonlocal refused
+        if refused == 0:
+            refused += 1
+            there.outlets["late#0"] = outlet  # from the next frame on it is there
+            return False
+        return Node.arrived(there, client, items)
+
+    there.arrived = arrived  # type: ignore[method-assign]
+    sent = here.send("late#0", *"ab" * 600)  # more than a frame
+    here.dispatcher.assign({"late#0": 1}, {})
+    await until(lambda: here.window.messages == 0)
+    assert refused == 1
+    assert by_key(script.written) == by_key(sent)
+
+
 async def test_a_client_moves_from_here_to_a_peer_with_what_it_had(nodes) -> None:
     here, there = await nodes(0), await nodes(1)
     here.host("c#0", lambda d: "later", capacity=1)
