@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from http import HTTPStatus
 
 import orjson
@@ -22,6 +23,7 @@ class RequestError(StreamprocError):
         self.retry_after_s = retry_after_s
 
 
+@lru_cache(maxsize=16)
 def success(status: int, *, keep: bool) -> bytes:
     """An answer without a body."""
     length = "" if status == 204 else "Content-Length: 0\r\n"

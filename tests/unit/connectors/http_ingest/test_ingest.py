@@ -446,6 +446,8 @@ async def test_a_stopped_source_gives_back_what_was_not_read(ingest: Ingest) -> 
     accept(source, batch)
     first, second = await answers(client, 2)
     assert (first.status, second.status) == (204, 503)
+    assert "connection" not in first.headers
+    assert second.headers["connection"] == "close"
     await eventually(lambda: client.ended and idle.ended, "connections end")
 
 
