@@ -39,7 +39,9 @@ class Broken(io.StringIO):
 def _as_before() -> Iterator[None]:
     handlers = logging.root.handlers[:]
     level = logging.root.level
+    events._output.clear()
     yield
+    events._output.clear()
     structlog.reset_defaults()
     logging.root.handlers[:] = handlers
     logging.root.setLevel(level)
@@ -186,3 +188,19 @@ def test_how_a_process_ended_in_words() -> None:
     assert events.exit_cause(3) == "exit code 3"
     assert events.exit_cause(-9) == "SIGKILL, perhaps out of memory"
     assert events.exit_cause(-11) == "SIGSEGV"
+
+
+def test_configured_anew_it_forgets_neither_its_secrets_nor_its_budget(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    once = Log(format="json", per_event_per_minute=1)
+    events.configure(once, "worker 0")
+    events.hide(["hunter2"])
+    events.management_listening("first")
+    events.configure(once, "worker 0")
+    events.management_listening("beyond the budget")
+    events.configure(Log(format="json", level="debug"), "worker 0")
+    events.management_listening("http://x/hunter2")
+    assert events.masked({"a": "hunter2"}) == {"a": "***"}
+    told = [json.loads(line)["url"] for line in capsys.readouterr().err.splitlines()]
+    assert told == ["first", "http://x/***"]
