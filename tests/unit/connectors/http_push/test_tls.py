@@ -83,6 +83,14 @@ async def test_a_trusted_server_gets_everything(host: str) -> None:
         assert server.most_connections <= 4
 
 
+async def test_the_servers_own_certificate_can_be_trusted_alone() -> None:
+    async with pushing(context(), ca=part("server", "CERTIFICATE")) as (end, tally, _):
+        await soon(end.open())
+        tally.write(end, deliveries(1))
+        await tally.all_in()
+        assert len(tally.done) == 1
+
+
 @pytest.mark.parametrize(
     ("certificate", "ca", "says"),
     [
