@@ -88,6 +88,7 @@ def _config(options: argparse.Namespace, number: int = 0, **addresses: str) -> d
         source_clients=options.source_clients or options.workers,
         target_clients=options.target_clients or options.workers,
         parallelism=options.parallelism,
+        spill=options.spill,
         number=number,
         **addresses,
     )
@@ -155,7 +156,8 @@ def _shown(options: argparse.Namespace, load: Load, results: list[Result]) -> st
         rows.append([number, result.rate, result.cpu_us, *verdict, *cores, memory])
     lines = [
         f"\nKafka -> {options.target}: {load.messages:,} messages of {load.things:,} things, "
-        f"{load.size} B, {options.workers} workers, parallelism {options.parallelism} a client; "
+        f"{load.size} B, {options.workers} workers, parallelism {options.parallelism} a client, "
+        f"spill {options.spill}; "
         f"{load.wanted:,} must arrive, {load.intruders:,} be refused, {load.filtered:,} filtered",
         table(rows),
     ]
@@ -169,6 +171,8 @@ def _shown(options: argparse.Namespace, load: Load, results: list[Result]) -> st
         last = measured[-1]
         lines.append("us by process, last run: " + _pairs(last.split_us))
         lines.append("cores in use, last run: " + _pairs(last.cores))
+        if spilled := last.ledger.get("spilled"):
+            lines.append(f"went over the disk, last run: {spilled:,}")
         lines.append("RSS MiB (peak), last run: " + _pairs(last.rss_mib, last.peak_rss_mib))
         lines.append(
             "placement, last run: "
@@ -198,6 +202,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--target-clients", type=int, help="default: one a worker")
     parser.add_argument("--parallelism", type=int, default=64, help="requests at once a client")
     parser.add_argument("--target", choices=("http", "kafka"), default="http")
+    parser.add_argument("--spill", choices=("auto", "off"), default="auto", help="as shipped: auto")
     parser.add_argument("--repeat", type=int, default=3)
     parser.add_argument("--cores", default="", help="the service runs on these, e.g. 1")
     parser.add_argument("--cores-beside", default="", help="broker and receiver run on these")

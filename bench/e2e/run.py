@@ -188,9 +188,9 @@ def _fill(result: Result, window: Window, service: Service) -> None:
 
 
 def _at_rest(service: Service) -> bool:
-    """Nothing received is unsettled, and no delivery is open."""
+    """Nothing received is unsettled, no delivery is open, nothing is on disk."""
     found = service.metrics()
-    names = ("messages_in_flight", "deliveries_in_flight")
+    names = ("messages_in_flight", "deliveries_in_flight", "spill_depth")
     return not any(
         found.get((f"streamproc_{name}", connection), 0.0)
         for name in names

@@ -19,6 +19,7 @@ def config(
     source_clients: int,
     target_clients: int,
     parallelism: int,
+    spill: str = "auto",
     number: int = 0,
     kafka: str = KAFKA,
     receiver: str = RECEIVER,
@@ -29,6 +30,7 @@ def config(
     """
     return {
         "workers": workers,
+        "spill": {"mode": spill},
         **policies(),
         "connections": [
             {

@@ -186,7 +186,7 @@ def _over(service: Service) -> bool:
     found = service.metrics()
     clients = service.status()["clients"]
     ended = all(c["live"] == "ended" for c in clients if c["connection"] == SOURCE)
-    names = ("messages_in_flight", "deliveries_in_flight")
+    names = ("messages_in_flight", "deliveries_in_flight", "spill_depth")
     return ended and not any(
         found.get((f"streamproc_{name}", connection), 0.0)
         for name in names
@@ -205,12 +205,10 @@ def _judge_books(
             ledger["accepted"] + ledger["rejected"] == said
         ),
         f"due {ledger['due']}, accepted {ledger['accepted']}": ledger["due"] == ledger["accepted"],
-        f"delivered {ledger['delivered']}, due {ledger['due']}": (
-            ledger["delivered"] == ledger["due"]
+        f"delivered {ledger['delivered']} and spilled {ledger['spilled']} of {ledger['due']} due": (
+            ledger["delivered"] + ledger["spilled"] == ledger["due"]
         ),
-        f"the receiver has {found['unique']} of {ledger['delivered']}": (
-            found["unique"] == ledger["delivered"]
-        ),
+        f"the receiver has {found['unique']} of {ledger['due']}": found["unique"] == ledger["due"],
         f"{found['out_of_order']} out of order": not found["out_of_order"],
     }
     return [sentence for sentence, holds in rules.items() if not holds]
