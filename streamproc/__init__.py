@@ -4,6 +4,7 @@ Read in this order: ``worker/flow.py`` (the data path), ``connectors/base.py`` (
 connector is), ``lang/`` (what users write), ``master/supervisor.py`` (who lives and dies).
 """
 
-from streamproc.version import VERSION as __version__
+from streamproc import version
 
 __all__ = ["__version__"]
+__version__ = version.VERSION
