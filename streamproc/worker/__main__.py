@@ -10,7 +10,9 @@ from pathlib import Path
 
 import uvloop
 
+from streamproc.config.service import Log
 from streamproc.control import EXIT_CONFIG
+from streamproc.telemetry import events as tell
 from streamproc.telemetry.slots import Block
 from streamproc.worker.listeners import Listeners
 from streamproc.worker.process import Worker
@@ -37,6 +39,8 @@ def main() -> int:
     except (OSError, ValueError) as error:
         sys.stderr.write(f"streamproc.worker: {error}; it is started by the master\n")
         return EXIT_CONFIG
+
+    tell.configure(Log(), f"worker {options.index}")
 
     async def run() -> int:
         worker = Worker(options.index, options.bus_dir, block, listeners)

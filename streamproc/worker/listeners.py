@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 
 NAME_BYTES = 512
@@ -15,8 +16,16 @@ class Listeners:
         self._channel = channel
         self.descriptors: dict[str, int] = {}
 
-    def receive(self) -> None:
-        """Take what has been sent. The master sends them before the Assign that names them."""
+    def receive(self, wanted: list[str]) -> None:
+        """Take what has been sent, and close what is not *wanted* any more.
+
+        The master sends them before the Assign that names them.
+        """
+        self._take()
+        for name in self.descriptors.keys() - set(wanted):
+            os.close(self.descriptors.pop(name))
+
+    def _take(self) -> None:
         while True:
             try:
                 name, descriptors, _, _ = socket.recv_fds(self._channel, NAME_BYTES, 1)

@@ -36,6 +36,7 @@ from streamproc.errors import DeliveryRefused
 from streamproc.kernels.delivery import Delivery
 from streamproc.telemetry import events as tell
 from streamproc.telemetry import metrics
+from streamproc.telemetry.redact import secrets_of
 from streamproc.telemetry.slots import Block
 from streamproc.twin.policy import Policies
 from streamproc.worker.bus import Server
@@ -181,9 +182,10 @@ class Worker:
             self._apply(self._assign)
 
     def _apply(self, assign: Assign) -> None:
-        self._listeners.receive()
+        self._listeners.receive(assign.listeners)
         service = assign.service
         tell.configure(service.log, f"worker {self._index}")
+        tell.hide(secrets_of(assign.connections))
         if self._parking is None:
             path = Path(service.data_dir) / f"parked-{self._index}.ndjson"
             self._parking = ParkingFile(path, service.limits.parked_bytes)
