@@ -391,11 +391,11 @@ async def test_no_more_is_taken_than_prefetch_while_nobody_reads(bed, monkeypatc
 
 
 async def test_no_more_is_taken_than_prefetch_bytes(bed):
-    await bed.publish(*[b"x" * 100_000 for _ in range(200)])
+    await bed.publish(*[b"x" * 100_000 for _ in range(40)])
     source = await bed.source(prefetch_bytes=2_000_000)
     await until(lambda: source._room.left() == 0)
-    assert source._room.put_size <= 1_000_000 + 600_000  # half of it, and one native batch
-    await read(source, 200)
+    assert source._room.put_size <= 1_200_000  # half of it, and what is beside the payloads
+    await read(source, 40)
 
 
 async def test_stop_ends_a_waiting_read_and_settle_still_works(bed):
@@ -556,11 +556,12 @@ async def test_one_bad_delivery_costs_the_others_nothing(bed):
     good = [delivery(f"{bed.topic}/k", b"%d" % n) for n in range(6)]
     bad = [
         delivery("not a topic/k"),
-        delivery(f"{bed.topic}/k", b"x" * 2_000_000),
         delivery(f"{bed.topic}/k", headers={"a": "\ud800"}),
         delivery(f"{bed.topic}#x"),
     ]
-    mixed = [one for pair in zip(good, bad, strict=False) for one in pair] + good[4:]
+    if not bed.kafka.mock:  # which takes messages of any size
+        bad.append(delivery(f"{bed.topic}/k", b"x" * 2_000_000))
+    mixed = [one for pair in zip(good, bad, strict=False) for one in pair] + good[len(bad) :]
     target.write(mixed)
     await until(lambda: receipts.count == len(mixed))
     assert set(receipts.good) == set(good)

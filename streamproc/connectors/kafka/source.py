@@ -13,9 +13,10 @@ from typing import Any
 
 from streamproc.connectors.base import Batch, SourceSpec, Verdict
 from streamproc.connectors.kafka import settings
-from streamproc.connectors.kafka.intake import Intake, Room
+from streamproc.connectors.kafka.intake import Intake
 from streamproc.connectors.kafka.partition import MOST_HELD_BACK, Partition
 from streamproc.connectors.kafka.records import Arrival
+from streamproc.connectors.kafka.room import Room
 from streamproc.errors import EndOfStream, NotConnected, RunnerError, SignalError
 
 CLOSE_S = 12.0
