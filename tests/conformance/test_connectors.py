@@ -60,6 +60,7 @@ async def target(broker: Adaptor, *, opens: bool = True) -> AsyncIterator[tuple[
         yield end, tally
     finally:
         await soon(end.close())
+    tally.check()
 
 
 async def none_unsettled(broker: Adaptor) -> None:

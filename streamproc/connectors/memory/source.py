@@ -45,8 +45,7 @@ class MemorySource:
         verdict: Verdict,
         errors: Mapping[int, SignalError],
     ) -> None:
-        if origin is not self._session or not isinstance(origin, Session):
-            return  # its messages went back when it ended
+        assert isinstance(origin, Session)  # one that has ended has nothing open: all is quiet
         if verdict is Verdict.REDELIVER:
             origin.give_back(tokens)
             return

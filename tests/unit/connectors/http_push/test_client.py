@@ -87,6 +87,7 @@ async def push(
     finally:
         await soon(end.close())
         await server.close()
+    tally.check()
 
 
 @pytest.mark.parametrize(

@@ -57,6 +57,18 @@ def test_every_message_is_waiting_or_open_or_settled_once(history: list[tuple[st
         assert len(queue.waiting) + queue.unsettled + len(settled) == number
 
 
+def test_what_comes_back_late_stands_where_it_stood() -> None:
+    memory = Memory()
+    memory.put("q", [Item(b"%d" % n, {}) for n in range(6)])
+    first, second = Session(memory, ["q"]), Session(memory, ["q"])
+    first.take(2, 1 << 20)
+    second.take(2, 1 << 20)
+    second.end()
+    first.give_back([1])
+    first.end()
+    assert [item.payload for item in memory.queue("q").waiting] == [b"%d" % n for n in range(6)]
+
+
 def test_a_take_is_bounded_by_bytes_but_takes_one() -> None:
     memory = Memory()
     memory.put("q", [Item(b"x" * 100, {}) for _ in range(5)])
