@@ -110,6 +110,7 @@ CASES = [
     ("{{ header:straße }}", {"STRAßE": "ascii letters only"}, ("ascii letters only",)),
     ("{{ header:é }}", {"É": "not ascii"}, None),
     ("{{ header:a[ }}", {"a{": "no letter"}, None),
+    ("{{ header:a{ }}", {"a[": "no letter"}, None),
     ("{{ header:a@ }}", {"a`": "no letter"}, None),
     ("{{ header:aZ }}", {"Az": "the last letter"}, ("the last letter",)),
     ("{{ header:a | fn:split(',') }}-{{ header:b | fn:split(',') }}",
