@@ -47,7 +47,7 @@ TOKENS = [
         b",",
         b"//",
     ),
-    *(b"eq(", b"thingId", b")", b"{{", b"}}", b"(", b"*", b"/", b"\xc3\xa4", b"_context"),
+    *(b" ", b"eq(", b"thingId", b")", b"{{", b"}}", b"(", b"*", b"/", b"\xc3\xa4", b"_context"),
 ]
 
 
