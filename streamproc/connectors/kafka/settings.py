@@ -67,7 +67,7 @@ def producer(spec: TargetSpec, capacity: int) -> dict[str, Any]:
         "message.timeout.ms": int(DELIVERY_TIMEOUT_S * 1000),
         # How long a topic may be unknown before its messages fail.
         "topic.metadata.propagation.max.ms": 5_000,
-        "linger.ms": 1,
+        "linger.ms": 0.5,
         "batch.size": BATCH_BYTES,
         "message.max.bytes": MOST_MESSAGE_BYTES,
         "queue.buffering.max.messages": 2 * capacity,
