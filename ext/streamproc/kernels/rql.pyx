@@ -24,7 +24,10 @@ __all__ = ["Filter", "thing_of"]
 
 @cython.final
 cdef class Filter:
-    """A plan, ready to run. ``now`` stands in for the clock, for tests and ``eval``."""
+    """A plan, ready to run. ``now`` stands in for the clock, for tests and ``eval``.
+
+    Keeps the time and the covered pointers of the batch it runs: not for two threads at once.
+    """
 
     def __cinit__(self, plan not None):
         self.plan = plan
