@@ -21,7 +21,7 @@ from typing import Any
 
 from bench.e2e.load import Load
 from bench.flow.road import Messages, Road, messages
-from bench.flow.stages import REST, Watch
+from bench.flow.stages import REST, Watch, clock_ns
 from bench.rig.facts import ROOT, facts, line
 from bench.rig.report import Progress, table, write
 
@@ -43,6 +43,7 @@ def main() -> int:
             return 0
         report: dict[str, Any] = {"bench": "flow", "facts": about, "messages": options.messages}
         report["totals"] = _totals(Path(folder), load, found, sizes, options.rounds)
+        report["clock_ns"] = clock_ns()
         report["stages"] = _stages(Path(folder), found, sizes, options.rounds)
     report["load_average_after"] = [round(value, 2) for value in os.getloadavg()]
     before = json.loads(RECORDED.read_text()) if RECORDED.exists() else None
@@ -81,7 +82,7 @@ def _totals(
 def _stages(
     folder: Path, found: Messages, sizes: list[int], rounds: int
 ) -> dict[str, dict[str, float]]:
-    """Stage -> size of batch -> nanoseconds a message, the median of the rounds."""
+    """Stage -> size of batch -> CPU nanoseconds a message, the median of the rounds."""
     progress = Progress()
     watch = Watch()
     figures: dict[str, dict[str, list[float]]] = {}
@@ -125,7 +126,12 @@ def _shown(report: dict[str, Any], before: dict[str, Any] | None) -> str:
     totals = report["totals"]
     rows.append(["total, as it is", *(round(totals[size]["median"]) for size in sizes)])
     rows.append(["  best round", *(round(totals[size]["min"]) for size in sizes)])
-    lines = ["", table(rows)]
+    lines = [
+        "",
+        table(rows),
+        f"a look at the clock costs {report['clock_ns']:,.0f} ns and each stage has one a batch: "
+        "believe stages from batches of 10 on",
+    ]
     if before is not None:
         ratios = ", ".join(
             f"{size}: {totals[size]['median'] / before['totals'][size]['median']:.2f}"
