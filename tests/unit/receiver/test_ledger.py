@@ -30,6 +30,12 @@ def test_a_set_of_ids_is_a_set(names: list[str]) -> None:
         known.add(name)
 
 
+def test_ids_that_are_equal_as_numbers_are_not_equal() -> None:
+    found = Ids()
+    assert all(found.add(name) for name in ("a-7", "a-07", "a-007", "b-7", "7", "-7", "a-a-7"))
+    assert not any(found.add(name) for name in ("a-7", "a-07", "a-007", "b-7", "7", "-7", "a-a-7"))
+
+
 def body(**value: Any) -> bytes:
     return orjson.dumps({"value": value})
 

@@ -249,10 +249,11 @@ async def test_an_answer_is_recognised_by_its_head_not_by_its_body() -> None:
 
 async def test_a_chunked_head_says_nothing_of_its_length() -> None:
     head = b"HTTP/1.1 200 -\r\nTransfer-Encoding: chunked\r\n\r\n"
-    async with push([head + b"0\r\n\r\n"], [head + b"2\r\nab\r\n0\r\n\r\n"], OK) as it:
-        for _ in range(3):
+    whole = head + b"0\r\n\r\n"
+    async with push(whole, [head + b"2\r\nab", b"\r\n0\r\n\r\n"], whole, OK) as it:
+        for _ in range(4):
             await it.send()
-        assert len(it.tally.done) == 3
+        assert len(it.tally.done) == 4
         assert it.server.connections == 1
 
 
@@ -343,6 +344,46 @@ async def test_a_race_is_not_run_on_a_connection_that_idled_as_long() -> None:
         await it.send(4)
         assert len(it.tally.done) == 12
         assert it.server.most_connections <= 4
+
+
+async def test_a_race_is_not_run_twice_on_a_connection_that_has_just_answered(
+    closing: contextlib.AsyncExitStack,
+) -> None:
+    both, gate = asyncio.Barrier(2), asyncio.Event()
+    tries = 0
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal tries
+        with contextlib.suppress(asyncio.IncompleteReadError, OSError):
+            while True:
+                await reader.readuntil(b"\r\n\r\n")
+                body = await reader.readexactly(4)
+                if body == b"warm":
+                    await both.wait()  # so that each has a connection of its own
+                elif body == b"slow":
+                    await gate.wait()
+                elif body == b"lost":
+                    tries += 1
+                    writer.transport.abort()
+                    return
+                writer.write(OK)
+                await writer.drain()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    closing.callback(server.close)
+    tally = Tally()
+    end = target(server.sockets[0].getsockname()[1], tally, parallelism=2)
+    closing.push_async_callback(end.close)
+    await end.open()
+    tally.write(end, [Delivery(0, "k", "POST:/", {}, b"warm") for _ in range(2)])
+    await tally.all_in()
+    server.close()  # so that the second try has no new connection to go to
+    tally.write(end, [Delivery(0, "k", "POST:/", {}, b) for b in (b"slow", b"lost")])
+    await eventually(lambda: tries == 1, "the first try is lost")
+    gate.set()
+    await tally.all_in()
+    assert tries == 2
+    assert "before the answer" in str(tally.refused[0][1])
 
 
 async def test_an_early_answer_to_a_large_request_is_an_answer(

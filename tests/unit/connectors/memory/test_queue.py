@@ -63,8 +63,8 @@ def test_what_comes_back_late_stands_where_it_stood() -> None:
     first, second = Session(memory, ["q"]), Session(memory, ["q"])
     first.take(2, 1 << 20)
     second.take(2, 1 << 20)
-    second.end()
     first.give_back([1])
+    second.end()
     first.end()
     assert [item.payload for item in memory.queue("q").waiting] == [b"%d" % n for n in range(6)]
 
