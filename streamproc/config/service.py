@@ -50,8 +50,9 @@ class Limits(Section, frozen=True, kw_only=True):
     ] = 4096
     target_window_bytes: Annotated[int, Meta(description="Their bytes.", ge=1024)] = 32 * MIB
     parked_bytes: Annotated[
-        int, Meta(description="Size of the parked-message file of a worker.", ge=4096)
+        int, Meta(description="Bytes of parked messages; full means that lanes wait.", ge=4096)
     ] = 256 * MIB
+    parked_messages: Annotated[int, Meta(description="Most parked messages.", ge=1)] = 1_000_000
     sources_per_connection: Annotated[int, Meta(description="Most sources.", ge=1)] = 4
     targets_per_connection: Annotated[int, Meta(description="Most targets.", ge=1)] = 4
 

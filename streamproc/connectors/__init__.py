@@ -93,13 +93,7 @@ CONNECTORS: dict[str, Row] = {
             Amqp091Options,
             _AT + "amqp091.source:Amqp091Source",
             _AT + "amqp091.target:Amqp091Target",
-            Can.SOURCE
-            | Can.TARGET
-            | Can.REDELIVER
-            | Can.REJECT
-            | Can.HEADERS
-            | Can.PIPELINE
-            | Can.SHARE,
+            Can.SOURCE | Can.TARGET | Can.REDELIVER | Can.REJECT | Can.HEADERS | Can.SHARE,
             ("amqp", "amqps"),
         ),
         Row(

@@ -68,7 +68,8 @@ class TargetTopic:
 def parse(text: str, *, check_filter: bool = True) -> TargetTopic:
     """Parse a target topic; raises ExpressionError, by what is wrong with the code
     ``connectivity:topic.invalid``, ``rql.expression.invalid``, ``things:field.selection.invalid``,
-    ``json.fieldselector.invalid`` or ``json.pointer.invalid``. Without *check_filter* the filter is not parsed.
+    ``json.fieldselector.invalid`` or ``json.pointer.invalid``. Without *check_filter* the filter
+    is not parsed.
     """
     topic, _, query = text.partition("?")
     kind = TOPICS.get(topic)

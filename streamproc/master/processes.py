@@ -199,10 +199,15 @@ class Processes:
             self._gone(child.index, child.pid, code, child.left)
 
 
+# Without it glibc gives the memory of a batch of payloads back to the system, and fetches it
+# again for the next: ten times the cost of rendering them.
+MALLOC_KEEPS_BYTES = 64 << 20
+
+
 def _environment() -> dict[str, str]:
     """Ours; from a checkout that is not installed, with the way to this very package."""
     root = str(Path(streamproc.__file__).parent.parent)
-    environment = dict(os.environ)
+    environment = {"MALLOC_TRIM_THRESHOLD_": str(MALLOC_KEEPS_BYTES), **os.environ}
     if root not in site.getsitepackages():
         rest = environment.get("PYTHONPATH")
         environment["PYTHONPATH"] = root if not rest else os.pathsep.join((root, rest))

@@ -12,6 +12,7 @@ from pathlib import Path
 import lmdb
 import msgspec
 
+from streamproc.config.service import Service
 from streamproc.store.environment import open_environment, transaction
 
 READ_AT_ONCE = 500
@@ -149,6 +150,13 @@ class ParkedStore:
     def _number(self, txn: lmdb.Transaction, name: bytes, default: int) -> int:
         value = txn.get(name, db=self._meta)
         return default if value is None else int.from_bytes(value, "big")
+
+
+def parked_store(service: Service) -> ParkedStore:
+    """The store of *service*. Raises StoreError."""
+    limits = service.limits
+    bounds = Bounds(limits.parked_messages, limits.parked_bytes)
+    return ParkedStore(Path(service.data_dir) / "parked", bounds)
 
 
 def _name(number: int) -> bytes:

@@ -282,9 +282,14 @@ def spill_failed(error: str) -> None:
     _log.error("spill_failed", error=error)
 
 
-def parking_full(bytes_used: int, limit: int) -> None:
+def parking_full(messages: int, size: int) -> None:
     """No message can be parked: deliveries that should be wait in their lanes."""
-    _log.error("parking_full", bytes_used=bytes_used, limit=limit)
+    _log.error("parking_full", messages=messages, bytes_used=size)
+
+
+def parking_failed(error: str) -> None:
+    """The store of parked messages cannot be written; they wait in their lanes."""
+    _log.error("parking_failed", error=error)
 
 
 # The bus

@@ -21,7 +21,7 @@ from streamproc.telemetry.slots import Block
 from streamproc.worker.intake import Intake, IntakeMetrics, Process
 from streamproc.worker.ledger import ClientLedger
 from streamproc.worker.outlet import Outlet, SpillRule
-from streamproc.worker.parking import ParkingFile
+from streamproc.worker.parking import Parking
 from streamproc.worker.spill import Spill
 from streamproc.worker.tally import Tally
 from streamproc.worker.waiting import until
@@ -52,7 +52,7 @@ class Client:
         process_of: Callable[[int], Process],
         metrics_of: Callable[[str, str], IntakeMetrics],
         tally: Tally,
-        parking: ParkingFile,
+        parking: Parking,
         writer: Writer,
         block: Block,
         listeners: Mapping[str, int],

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from streamproc.config.service import Limits
@@ -22,6 +23,7 @@ from streamproc.worker.outlet import Outlet
 from streamproc.worker.tally import Tally
 
 LOOK_AGAIN_S = 0.05
+Park = Callable[[str, list[Delivery], DeliveryRefused, Callable[[int], None]], None]
 
 
 class Dispatcher:
@@ -34,7 +36,7 @@ class Dispatcher:
         limits: Limits,
         tally: Tally,
         block: Block,
-        park: Callable[[str, list[Delivery], DeliveryRefused], int],
+        park: Park,
     ) -> None:
         self._index = index
         self._bus_dir = bus_dir
@@ -98,15 +100,14 @@ class Dispatcher:
     def forget_all_but(self, known: set[str]) -> None:
         """Clients that are not *known* will not be again: what is left for them is parked."""
         for client in self._outboxes.keys() - known:
-            outbox = self._outboxes[client]
-            left = outbox.clear()
+            left = self._outboxes.pop(client).clear()
             if left:
                 error = DeliveryRefused(f"the target of {client} is no longer configured")
-                parked = self._park(client, left, error)
-                if parked < len(left):
-                    outbox.put_back(left[parked:])
-                    continue
-            del self._outboxes[client]
+                self._park(client, left, error, partial(self._parked, client, left))
+
+    def _parked(self, client: str, deliveries: list[Delivery], count: int) -> None:
+        if count < len(deliveries):  # no room: they wait until there is some, or the target
+            self._outbox(client).put_back(deliveries[count:])
 
     def _outbox(self, client: str) -> Outbox:
         outbox = self._outboxes.get(client)

@@ -12,7 +12,7 @@ from streamproc.store.environment import StoreError
 from streamproc.telemetry import events as tell
 from streamproc.telemetry import metrics
 from streamproc.telemetry.slots import Block
-from streamproc.worker.parking import ParkingFile
+from streamproc.worker.parking import Parking, Then
 from streamproc.worker.retry import wait_s
 from streamproc.worker.tally import Tally
 
@@ -24,7 +24,7 @@ class ClientLedger:
         self,
         connection_id: str,
         tally: Tally,
-        parking: ParkingFile,
+        parking: Parking,
         retry: Retry,
         block: Block,
     ) -> None:
@@ -61,13 +61,13 @@ class ClientLedger:
     def spill_failed(self, error: StoreError) -> None:
         tell.spill_failed(str(error))
 
-    def park(self, deliveries: Sequence[Delivery], error: RunnerError) -> int:
-        count = self._parking.park(self._connection_id, deliveries, error)
-        if count:
-            self._tally.parked(self._connection_id, deliveries[:count], error.code)
-            tell.delivery_parked(
-                self._connection_id, deliveries[0].target, error.code, str(error), count
-            )
-        if count < len(deliveries):
-            tell.parking_full(self._parking.used_bytes, self._parking.max_bytes)
-        return count
+    def park(self, deliveries: Sequence[Delivery], error: RunnerError, then: Then) -> None:
+        def done(count: int) -> None:
+            if count:
+                self._tally.parked(self._connection_id, deliveries[:count], error.code)
+                tell.delivery_parked(
+                    self._connection_id, deliveries[0].target, error.code, str(error), count
+                )
+            then(count)
+
+        self._parking.park(self._connection_id, deliveries, error, done)

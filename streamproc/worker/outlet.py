@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import Protocol
 
 from streamproc.config.service import Retry
@@ -26,6 +27,7 @@ from streamproc.worker.crash import watch
 from streamproc.worker.link import Link
 from streamproc.worker.retry import spent, wait_s
 from streamproc.worker.spill import Spill
+from streamproc.worker.waiting import until
 
 PARKING_FULL_WAIT_S = 5.0
 READ_AHEAD = 500  # deliveries from disk that wait in the lanes
@@ -41,8 +43,12 @@ class Ledger(Protocol):
     def retried(self, deliveries: Sequence[Delivery], error: RunnerError) -> None:
         """They will be written again."""
 
-    def park(self, deliveries: Sequence[Delivery], error: RunnerError) -> int:
-        """Keep them for good, with the reason. -> how many, from the first on, found room."""
+    def park(
+        self, deliveries: Sequence[Delivery], error: RunnerError, then: Callable[[int], None]
+    ) -> None:
+        """Keep them for good, with the reason; *then* is told how many, from the first on,
+        found room, and are safe.
+        """
 
 
 @dataclass(frozen=True)
@@ -91,6 +97,7 @@ class Outlet:
         self._pressure: asyncio.TimerHandle | None = None
         self._flying: set[Delivery] = set()  # written and without receipt
         self._draining = False
+        self._parking = 0  # batches that are being parked; their deliveries stay in flight
         self._empty = asyncio.Event()
         self._empty.set()
         self._lost = asyncio.Event()
@@ -123,6 +130,7 @@ class Outlet:
         with suppress(asyncio.CancelledError):
             await self._opener
         await self._target.close()
+        await until(lambda: self._parking == 0, time.monotonic() + CLOSE_S)
         if self._timer is not None:
             self._timer.cancel()
         if self._pressure is not None:
@@ -150,13 +158,18 @@ class Outlet:
             over = refused or spent(self._retry, delivery.attempts, now - delivery.born)
             (final if over else again).append(delivery)
         if final:
-            parked = self._ledger.park(final, error)
-            self._hold(self.lanes.done(final[:parked]))
-            if parked < len(final):
-                full = DeliveryFailed("no room to park it", retry_after_s=PARKING_FULL_WAIT_S)
-                self._retry_later(final[parked:], full)
+            self._parking += 1
+            self._ledger.park(final, error, partial(self._parked, final))
         if again:
             self._retry_later(again, error)
+        self._pump_soon()
+
+    def _parked(self, deliveries: list[Delivery], count: int) -> None:
+        self._parking -= 1
+        self._hold(self.lanes.done(deliveries[:count]))
+        if count < len(deliveries):
+            full = DeliveryFailed("no room to park it", retry_after_s=PARKING_FULL_WAIT_S)
+            self._retry_later(deliveries[count:], full)
         self._pump_soon()
 
     def lost(self, error: RunnerError) -> None:
@@ -233,7 +246,7 @@ class Outlet:
         rule = self._spill_rule
         if rule is None or not rule.begins:
             return
-        pressed = len(self.lanes) >= rule.window or (not self._open and len(self.lanes) > 0)
+        pressed = self._is_pressed(rule)
         if pressed and self._pressure is None:
             self._pressure = self._loop.call_later(rule.after_s, self._under_pressure, rule)
         elif not pressed and self._pressure is not None:
@@ -242,8 +255,13 @@ class Outlet:
 
     def _under_pressure(self, rule: SpillRule) -> None:
         self._pressure = None
-        if len(self.lanes) >= rule.window or not self._open:
+        if self._is_pressed(rule):
             self._begin_spill(rule)
+
+    def _is_pressed(self, rule: SpillRule) -> bool:
+        """Whether the target does not keep up with what comes; what came from disk is not that."""
+        count = len(self.lanes) - (0 if self._spill is None else self._spill.in_lanes)
+        return count >= rule.window or (count > 0 and not self._open)
 
     def _begin_spill(self, rule: SpillRule) -> None:
         if self._spill is None:

@@ -34,6 +34,7 @@ from streamproc.control import (
 )
 from streamproc.errors import DeliveryRefused
 from streamproc.kernels.delivery import Delivery
+from streamproc.store.parked import parked_store
 from streamproc.telemetry import events as tell
 from streamproc.telemetry import metrics
 from streamproc.telemetry.redact import secrets_of
@@ -48,7 +49,7 @@ from streamproc.worker.inlet import Inlet
 from streamproc.worker.intake import IntakeMetrics, Process
 from streamproc.worker.ledger import ClientLedger
 from streamproc.worker.listeners import Listeners
-from streamproc.worker.parking import ParkingFile
+from streamproc.worker.parking import Parking, Then
 from streamproc.worker.routes import Routes
 from streamproc.worker.tally import Tally
 from streamproc.worker.waiting import until
@@ -80,7 +81,7 @@ class Worker:
         self._lag = block.gauge(metrics.EVENT_LOOP_LAG, worker=str(index))
         self._writer_thread = Writer()
         # Made by the first Assign.
-        self._parking: ParkingFile | None = None
+        self._parking: Parking | None = None
         self._dispatcher: Dispatcher | None = None
 
     async def run(self, control: socket.socket, bus: socket.socket) -> int:
@@ -187,8 +188,7 @@ class Worker:
         tell.configure(service.log, f"worker {self._index}")
         tell.hide(secrets_of(assign.connections))
         if self._parking is None:
-            path = Path(service.data_dir) / f"parked-{self._index}.ndjson"
-            self._parking = ParkingFile(path, service.limits.parked_bytes)
+            self._parking = Parking(parked_store(service), self._writer_thread)
         if self._dispatcher is None:
             self._dispatcher = Dispatcher(
                 self._index, self._bus_dir, service.limits, self._tally, self._block, self._park
@@ -279,13 +279,15 @@ class Worker:
             self._intake_metrics[key] = IntakeMetrics.of(self._block, connection, source)
         return self._intake_metrics[key]
 
-    def _park(self, client: str, deliveries: list[Delivery], error: DeliveryRefused) -> int:
+    def _park(
+        self, client: str, deliveries: list[Delivery], error: DeliveryRefused, then: Then
+    ) -> None:
         assert self._parking is not None
         assert self._assign is not None
         connection = client.rpartition("#")[0]
         retry = self._assign.service.retry
         ledger = ClientLedger(connection, self._tally, self._parking, retry, self._block)
-        return ledger.park(deliveries, error)
+        ledger.park(deliveries, error, then)
 
     # What peers bring.
 

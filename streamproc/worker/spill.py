@@ -79,6 +79,11 @@ class Spill:
         return bool(self._pending)
 
     @property
+    def in_lanes(self) -> int:
+        """Entries on disk that are on their way all the same."""
+        return len(self._in_lanes)
+
+    @property
     def depth(self) -> int:
         """Entries on disk."""
         return self._queue.count
@@ -110,7 +115,9 @@ class Spill:
             return
         self._reading = True
         start, most = self._position, min(room, READ_AT_ONCE)
-        self._writer.submit(lambda: self._queue.read(start, most), self._read)
+        self._writer.submit(
+            lambda: self._queue.read(start, most), lambda found: self._read(start, found)
+        )
 
     async def close(self, deadline: float) -> list[Delivery]:
         """Let another worker have the queue. -> what was not brought to disk, in order.
@@ -196,9 +203,12 @@ class Spill:
         self._confirmed += arrived
         self._delete()
 
-    def _read(self, found: list[tuple[int, Entry]] | StoreError) -> None:
+    def _read(self, start: int, found: list[tuple[int, Entry]] | StoreError) -> None:
         self._reading = False
         if self._closed:
+            return
+        if self._position != start:  # some were given back in the meantime
+            self._look_again()
             return
         if isinstance(found, StoreError):
             self._book.spill_failed(found)

@@ -110,7 +110,7 @@ class Kafka(Broker, KafkaClient):
     def _format(self, config: str) -> None:
         cluster = urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
         command = self._java(
-            "kafka.tools.StorageTool", "format", "--cluster-id", cluster, "--config", config
+            "kafka.tools.StorageTool", "format", f"--cluster-id={cluster}", "--config", config
         )
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode:

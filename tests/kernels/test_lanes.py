@@ -92,9 +92,7 @@ class LanesMachine(RuleBasedStateMachine):
     @rule()
     def shed(self) -> None:
         """What was never written comes out, in order, and nothing else."""
-        expected = {
-            key: [d for d in items if d.attempts == 0] for key, items in self.open.items()
-        }
+        expected = {key: [d for d in items if d.attempts == 0] for key, items in self.open.items()}
         out = self.lanes.shed()
         for key, items in expected.items():
             assert [d for d in out if d.key == key] == items

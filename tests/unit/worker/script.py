@@ -81,12 +81,14 @@ class Book:
         self.again += deliveries
         self.changed.set()
 
-    def park(self, deliveries: Sequence[Delivery], error: RunnerError) -> int:
+    def park(
+        self, deliveries: Sequence[Delivery], error: RunnerError, then: Callable[[int], None]
+    ) -> None:
         count = min(self.room, len(deliveries))
         self.room -= count
         self.refused += [(delivery, error) for delivery in deliveries[:count]]
         self.changed.set()
-        return count
+        asyncio.get_running_loop().call_soon(then, count)
 
     async def until(self, condition: Callable[[], bool]) -> None:
         async with asyncio.timeout(30):

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -14,13 +15,15 @@ from streamproc.config.service import Limits, Retry
 from streamproc.errors import DeliveryRefused
 from streamproc.kernels.delivery import Delivery
 from streamproc.kernels.settlement import Window, deliveries
+from streamproc.store.parked import Bounds, ParkedStore
 from streamproc.telemetry.slots import Block
 from streamproc.worker.bus import Server
 from streamproc.worker.dispatch import Dispatcher
 from streamproc.worker.ledger import ClientLedger
 from streamproc.worker.outlet import Outlet
-from streamproc.worker.parking import ParkingFile
+from streamproc.worker.parking import Parking
 from streamproc.worker.tally import Tally
+from streamproc.worker.writer import Writer
 from tests.unit.worker.script import Answer, Script, by_key, until
 
 QUICK = Retry(first_delay_s=0.001, max_delay_s=0.002)
@@ -35,7 +38,9 @@ class Node:
         path = folder / f"metrics-{index}"
         self.block = Block.open(path) if path.exists() else Block.create(path)
         self.tally = Tally(self.block)
-        self.parking = ParkingFile(folder / f"parked-{index}", 1 << 20)
+        self.writer = Writer()
+        self.store = ParkedStore(folder / f"parked-{index}", Bounds(100, 1 << 20))
+        self.parking = Parking(self.store, self.writer)
         self.server = Server(self, self.block)
         self.dispatcher = Dispatcher(index, folder, limits, self.tally, self.block, self._park)
         self.outlets: dict[str, Outlet] = {}
@@ -44,8 +49,14 @@ class Node:
         self.window = Window(1 << 20, 1 << 30, lambda: None)
         self._token = 0
 
-    def _park(self, client: str, items: list[Delivery], error: DeliveryRefused) -> int:
-        return ClientLedger("c", self.tally, self.parking, QUICK, self.block).park(items, error)
+    def _park(
+        self,
+        client: str,
+        items: list[Delivery],
+        error: DeliveryRefused,
+        then: Callable[[int], None],
+    ) -> None:
+        ClientLedger("c", self.tally, self.parking, QUICK, self.block).park(items, error, then)
 
     async def start(self) -> None:
         listening = socket.socket(socket.AF_UNIX)
@@ -101,12 +112,16 @@ class Node:
         for outlet in self.outlets.values():
             await outlet.close()
         await self.dispatcher.close()
+        self.outlets.clear()
+        self.writer.close()
+        self.parking.close()
 
     async def close(self) -> None:
         for outlet in self.outlets.values():
             await outlet.close()
         await self.server.close()
         await self.dispatcher.close()
+        self.writer.close()
         self.parking.close()
 
 
@@ -223,8 +238,10 @@ async def test_what_is_left_for_a_removed_client_is_parked(nodes, tmp_path: Path
     here.dispatcher.assign({}, {})
     here.send("c#0", *"ab")
     here.dispatcher.forget_all_but({"other#0"})
-    assert here.window.messages == 0
-    assert (tmp_path / "parked-0").read_bytes().count(b"no longer configured") == 2
+    await until(lambda: here.window.messages == 0)
+    kept = [entry for _, entry in here.store.select(lambda _: True)]
+    assert len(kept) == 2
+    assert "no longer configured" in kept[0].message
 
 
 async def test_a_parked_delivery_is_told_to_the_sender_as_parked(nodes, tmp_path: Path) -> None:
@@ -233,7 +250,9 @@ async def test_a_parked_delivery_is_told_to_the_sender_as_parked(nodes, tmp_path
     here.dispatcher.assign({"c#0": 1}, {})
     here.send("c#0", "a")
     await until(lambda: here.window.messages == 0)
-    assert (tmp_path / "parked-1").read_bytes().count(b"delivery_refused") == 1
+    (entry,) = [entry for _, entry in there.store.select(lambda _: True)]
+    assert entry.reason == "delivery_refused"
+    assert entry.key == "a"
 
 
 async def test_a_peer_that_is_drained_says_so(nodes) -> None:

@@ -1,62 +1,81 @@
-"""Parked deliveries: whole lines, within the bound, readable afterwards."""
+"""Parking: safe before it counts as a receipt; full or failing means that lanes keep it."""
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
-from hypothesis import given
-from hypothesis import strategies as st
+import pytest
 
 from streamproc.errors import DeliveryRefused
 from streamproc.kernels.delivery import Delivery
-from streamproc.worker.parking import ParkingFile
+from streamproc.store.environment import StoreError
+from streamproc.store.parked import Bounds, ParkedStore
+from streamproc.worker.parking import Parking
+from streamproc.worker.writer import Writer
+from tests.unit.worker.script import until
 
 REFUSED = DeliveryRefused("the endpoint answered 400")
 
 
 def delivery(payload: bytes) -> Delivery:
-    return Delivery(1, "ns:thing", "POST:/x", {"a": "b"}, payload)
+    made = Delivery(1, "ns:thing", "POST:/x", {"a": "b"}, payload)
+    made.attempts = 3
+    return made
 
 
-def test_a_line_says_what_where_and_why(tmp_path: Path) -> None:
-    parking = ParkingFile(tmp_path / "deep" / "parked.ndjson", 1 << 20)
-    assert parking.park("conn", [delivery(b'{"x":1}'), delivery(b"\xff")], REFUSED) == 2
-    first, second = map(json.loads, (tmp_path / "deep" / "parked.ndjson").read_text().splitlines())
-    assert first["connection"] == "conn"
-    assert first["target"] == 1
-    assert first["reason"] == "delivery_refused"
-    assert first["message"] == "the endpoint answered 400"
-    assert first["payload"] == '{"x":1}'
-    assert first["headers"] == {"a": "b"}
-    assert second["payloadBase64"] == "/w=="
-    parking.close()
+async def test_an_entry_says_what_where_and_why_and_is_there_when_it_is_told(
+    tmp_path: Path,
+) -> None:
+    store, writer = ParkedStore(tmp_path / "parked", Bounds(10, 1 << 20)), Writer()
+    seen: list[tuple[int, int]] = []
+    Parking(store, writer).park(
+        "conn",
+        [delivery(b"{}"), delivery(b"\xff")],
+        REFUSED,
+        lambda count: seen.append((count, store.totals()[0])),
+    )
+    assert seen == []
+    await until(lambda: bool(seen))
+    assert seen == [(2, 2)]
+    entry = store.get(2)
+    assert entry is not None
+    assert (entry.connection, entry.target, entry.reason) == ("conn", 1, "delivery_refused")
+    assert (entry.message, entry.attempts) == ("the endpoint answered 400", 3)
+    assert (entry.address, entry.key, entry.headers) == ("POST:/x", "ns:thing", {"a": "b"})
+    assert entry.payload == b"\xff"
+    writer.close()
+    store.close()
 
 
-def test_the_bound_holds_over_restarts(tmp_path: Path) -> None:
-    path = tmp_path / "parked"
-    first = ParkingFile(path, 1000)
-    assert first.park("c", [delivery(b"x" * 300)] * 5, REFUSED) == 1
-    first.close()
-    second = ParkingFile(path, 1000)
-    assert second.park("c", [delivery(b"x" * 300)], REFUSED) == 0
-    assert path.stat().st_size <= 1000
-    second.close()
+async def test_what_does_not_fit_is_told(tmp_path: Path) -> None:
+    store, writer = ParkedStore(tmp_path / "parked", Bounds(1, 1 << 20)), Writer()
+    seen: list[int] = []
+    Parking(store, writer).park("c", [delivery(b""), delivery(b"")], REFUSED, seen.append)
+    await until(lambda: bool(seen))
+    assert seen == [1]
+    writer.close()
+    store.close()
 
 
-def test_others_cannot_read_it(tmp_path: Path) -> None:
-    ParkingFile(tmp_path / "parked", 1000).close()
-    assert (tmp_path / "parked").stat().st_mode & 0o077 == 0
+async def test_a_store_that_fails_parks_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, writer = ParkedStore(tmp_path / "parked", Bounds(1, 1 << 20)), Writer()
+
+    def fail(entries: object) -> int:
+        raise StoreError("disk full")
+
+    monkeypatch.setattr(store, "add", fail)
+    seen: list[int] = []
+    Parking(store, writer).park("c", [delivery(b"")], REFUSED, seen.append)
+    await until(lambda: bool(seen))
+    assert seen == [0]
+    writer.close()
+    store.close()
 
 
-@given(payloads=st.lists(st.binary(max_size=200), max_size=8), room=st.integers(0, 3000))
-def test_what_is_counted_is_what_can_be_read(tmp_path_factory, payloads, room) -> None:
-    path = tmp_path_factory.mktemp("parking") / "parked"
-    parking = ParkingFile(path, room)
-    count = parking.park("c", [delivery(payload) for payload in payloads], REFUSED)
-    parking.close()
-    lines = path.read_bytes().splitlines()
-    assert len(lines) == count
-    assert path.stat().st_size == parking.used_bytes <= room
-    for line in lines:
-        json.loads(line)
+async def test_others_cannot_read_it(tmp_path: Path) -> None:
+    store = ParkedStore(tmp_path / "parked", Bounds(1, 1 << 20))
+    for path in [tmp_path / "parked", *(tmp_path / "parked").iterdir()]:
+        assert path.stat().st_mode & 0o077 == 0, path
+    store.close()
