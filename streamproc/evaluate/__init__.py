@@ -8,6 +8,7 @@ from __future__ import annotations
 
 OPS: dict[str, str] = {
     "template": "streamproc.evaluate.template:template",
+    "http": "streamproc.evaluate.http:http",
     "header-mapping": "streamproc.evaluate.template:header_mapping",
     "enforcement": "streamproc.evaluate.template:enforcement",
     "rql": "streamproc.evaluate.rql:rql",
