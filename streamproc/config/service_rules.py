@@ -49,7 +49,10 @@ def _host_rules(service: Service) -> Iterator[Finding]:
 
 
 def _listeners(service: Service) -> Iterator[Finding]:
-    """Nothing listens where the management interface does."""
+    """Nothing listens where the management interface does, or another connection, which may
+    live on another worker.
+    """
+    users: dict[tuple[str, int], str] = {}
     for index, connection in enumerate(service.connections):
         if connection.connection_type != "http-ingest":
             continue
@@ -65,6 +68,14 @@ def _listeners(service: Service) -> Iterator[Finding]:
                 path=("connections", index, "uri"),
                 message="expected a port other than that of $.management",
                 found=str(uri.port),
+            )
+        user = users.setdefault((uri.host, uri.port), connection.id)
+        if user != connection.id:
+            yield Finding(
+                path=("connections", index, "uri"),
+                message=f"expected an address of its own, or one connection with more sources: "
+                f"{quoted(user)} listens there",
+                found=uri.authority,
             )
 
 

@@ -334,6 +334,14 @@ class TestService:
         loaded = load(write(tmp_path, service(source(), connectionsDir="more")), {})
         assert [(Path(p.file).name, p.path) for p in loaded.problems] == [("a.json", "$.uri")]
 
+    def test_two_connections_do_not_listen_on_one_address(self, tmp_path: Path) -> None:
+        """Their clients may live on different workers, and each would refuse the other's."""
+        one = {**good("http-ingest"), "id": "one", "uri": "http://127.0.0.1:8080"}
+        two = {**one, "id": "two"}
+        apart = {**one, "id": "three", "uri": "http://127.0.0.1:8081"}
+        loaded = load(write(tmp_path, service(one, apart, two, target())), {})
+        assert [p.path for p in loaded.problems] == ["$.connections[2].uri"]
+
     def test_host_rules_are_asked_only_where_there_are_some(self, tmp_path: Path) -> None:
         asked: list[str] = []
 
