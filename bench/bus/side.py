@@ -7,11 +7,11 @@ from __future__ import annotations
 import asyncio
 import socket
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from streamproc.config.service import Limits, Retry
-from streamproc.errors import DeliveryRefused
+from streamproc.errors import RunnerError
 from streamproc.kernels.delivery import Delivery
 from streamproc.kernels.settlement import Window, deliveries
 from streamproc.telemetry.slots import Block
@@ -19,9 +19,7 @@ from streamproc.worker.bus import Server
 from streamproc.worker.client import PIPELINE_DEPTH
 from streamproc.worker.crash import install
 from streamproc.worker.dispatch import Dispatcher
-from streamproc.worker.ledger import ClientLedger
 from streamproc.worker.outlet import Outlet
-from streamproc.worker.parking import ParkingFile
 from streamproc.worker.tally import Tally
 
 CLIENT = "bench#0"
@@ -48,6 +46,24 @@ class AtOnce:
         """Nothing to let go of."""
 
 
+class Book:
+    """Implements ``Ledger`` for the outlet: counts receipts and passes them on."""
+
+    def __init__(self, tally: Tally) -> None:
+        self._tally = tally
+
+    def delivered(self, deliveries: Sequence[Delivery]) -> None:
+        self._tally.delivered("bench", deliveries)
+
+    def retried(self, deliveries: Sequence[Delivery], error: RunnerError) -> None:
+        raise error
+
+    def park(
+        self, deliveries: Sequence[Delivery], error: RunnerError, then: Callable[[int], None]
+    ) -> None:
+        raise error
+
+
 class Side:
     """Worker *index*; hosts the client when told to. Implements ``Receiver`` for the bus."""
 
@@ -56,8 +72,6 @@ class Side:
         self._index = index
         self._block = Block.create(folder / f"metrics-{index}")
         self._tally = Tally(self._block)
-        parking = ParkingFile(folder / f"parked-{index}", 1 << 20)
-        self._ledger = ClientLedger("bench", self._tally, parking, Retry(), self._block)
         self._server = Server(self, self._block)
         self._outlet: Outlet | None = None
         self.dispatcher = Dispatcher(
@@ -79,12 +93,18 @@ class Side:
             AtOnce,
             depth=PIPELINE_DEPTH,
             retry=Retry(),
-            ledger=self._ledger,
+            ledger=Book(self._tally),
             changed=lambda: None,
         )
         return self._outlet
 
-    def _refuse(self, client: str, left: list[Delivery], error: DeliveryRefused) -> int:
+    def _refuse(
+        self,
+        client: str,
+        left: list[Delivery],
+        error: RunnerError,
+        then: Callable[[int], None],
+    ) -> None:
         raise error
 
     def arrived(self, client: str, arrived: list[Delivery]) -> bool:

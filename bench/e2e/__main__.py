@@ -38,7 +38,7 @@ def main() -> int:
     if reason := Kafka.missing():
         print(f"bench.e2e needs a Kafka: {reason}", file=sys.stderr)
         return 2
-    load = Load(messages=options.messages, things=options.things, size=options.size)
+    load = Load(options.messages, options.things, options.size, options.zipf)
     found = facts()
     print(line(found), flush=True)
     with contextlib.ExitStack() as stack:
@@ -156,7 +156,7 @@ def _shown(options: argparse.Namespace, load: Load, results: list[Result]) -> st
         rows.append([number, result.rate, result.cpu_us, *verdict, *cores, memory])
     lines = [
         f"\nKafka -> {options.target}: {load.messages:,} messages of {load.things:,} things, "
-        f"{load.size} B, {options.workers} workers, parallelism {options.parallelism} a client, "
+        f"zipf {load.zipf:g}, {load.size} B, {options.workers} workers, parallelism {options.parallelism} a client, "
         f"spill {options.spill}; "
         f"{load.wanted:,} must arrive, {load.intruders:,} be refused, {load.filtered:,} filtered",
         table(rows),
@@ -194,7 +194,8 @@ def _pairs(found: dict[str, float], beside: dict[str, float] | None = None) -> s
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m bench.e2e", description=__doc__)
     parser.add_argument("--messages", type=int, default=200_000, help="preloaded in Kafka")
-    parser.add_argument("--things", type=int, default=1_000, help="keys, of Zipf popularity")
+    parser.add_argument("--things", type=int, default=1_000, help="how many keys")
+    parser.add_argument("--zipf", type=float, default=1.0, help="exponent of their popularity")
     parser.add_argument("--size", type=int, default=256, help="bytes of a payload")
     parser.add_argument("--partitions", type=int, default=8, help="of the topics")
     parser.add_argument("--workers", type=int, default=2)
