@@ -156,8 +156,8 @@ def _shown(options: argparse.Namespace, load: Load, results: list[Result]) -> st
         rows.append([number, result.rate, result.cpu_us, *verdict, *cores, memory])
     lines = [
         f"\nKafka -> {options.target}: {load.messages:,} messages of {load.things:,} things, "
-        f"zipf {load.zipf:g}, {load.size} B, {options.workers} workers, parallelism {options.parallelism} a client, "
-        f"spill {options.spill}; "
+        f"zipf {load.zipf:g}, {load.size} B, {options.workers} workers, "
+        f"parallelism {options.parallelism} a client, spill {options.spill}; "
         f"{load.wanted:,} must arrive, {load.intruders:,} be refused, {load.filtered:,} filtered",
         table(rows),
     ]
