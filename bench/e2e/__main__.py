@@ -134,11 +134,7 @@ def _report(
         "bench": "e2e",
         "facts": found,
         "load_average_after": [round(value, 2) for value in os.getloadavg()],
-        "options": {
-            name: value if isinstance(value, int | float | str) else str(value)
-            for name, value in vars(options).items()
-            if name != "json"
-        },
+        "options": {name: value for name, value in vars(options).items() if name != "json"},
         "config_hash": config_hash(_config(options)),
         "load": asdict(load),
         "summary": summary,
