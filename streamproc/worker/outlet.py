@@ -94,6 +94,9 @@ class Outlet:
         self._why: dict[str, RunnerError] = {}  # key -> why its lane is held
         self._spill_rule = spill
         self._spill: Spill | None = None
+        # Whether sources that feed this target feed others too. If not, back-pressure is the
+        # better buffer: what waits stays with its broker.
+        self.shares_sources = False
         self._pressure: asyncio.TimerHandle | None = None
         self._flying: set[Delivery] = set()  # written and without receipt
         self._draining = False
@@ -102,6 +105,11 @@ class Outlet:
         self._empty.set()
         self._lost = asyncio.Event()
         self._opener = watch(self._keep_open())
+
+    @property
+    def on_disk(self) -> tuple[int, int]:
+        """Deliveries on disk, and their bytes."""
+        return (0, 0) if self._spill is None else (self._spill.depth, self._spill.size_bytes)
 
     # What the dispatcher calls.
 
@@ -244,7 +252,7 @@ class Outlet:
 
     def _look_at_pressure(self) -> None:
         rule = self._spill_rule
-        if rule is None or not rule.begins:
+        if rule is None or not rule.begins or not self.shares_sources:
             return
         pressed = self._is_pressed(rule)
         if pressed and self._pressure is None:

@@ -50,7 +50,7 @@ from streamproc.worker.intake import IntakeMetrics, Process
 from streamproc.worker.ledger import ClientLedger
 from streamproc.worker.listeners import Listeners
 from streamproc.worker.parking import Parking, Then
-from streamproc.worker.routes import Routes
+from streamproc.worker.routes import Routes, shares_sources
 from streamproc.worker.tally import Tally
 from streamproc.worker.waiting import until
 from streamproc.worker.writer import Writer
@@ -158,17 +158,24 @@ class Worker:
     def _gauge(self) -> None:
         oldest: dict[tuple[str, int], float] = {}
         depth: dict[str, int] = {}
+        on_disk: dict[str, tuple[int, int]] = {}
         for client in self._clients.values():
             name = client.connection.id
             for index, age_s in client.oldest_s().items():
                 oldest[name, index] = max(age_s, oldest.get((name, index), 0.0))
             if client.outlet is not None:
                 depth[name] = depth.get(name, 0) + client.outlet.lanes.waiting
+                count, size = on_disk.get(name, (0, 0))
+                more, more_bytes = client.outlet.on_disk
+                on_disk[name] = (count + more, size + more_bytes)
         for (name, index), age_s in oldest.items():
             slot = self._block.gauge(metrics.OLDEST_UNSETTLED, connection=name, source=str(index))
             slot.set(age_s)
         for name, count in depth.items():
             self._block.gauge(metrics.LANE_DEPTH, connection=name).set(count)
+        for name, (count, size) in on_disk.items():
+            self._block.gauge(metrics.SPILL_DEPTH, connection=name).set(count)
+            self._block.gauge(metrics.SPILL_BYTES, connection=name).set(size)
         if self._dispatcher is not None:
             for peer, count in self._dispatcher.waiting_by_peer().items():
                 self._block.gauge(metrics.BUS_WAITING, peer=str(peer)).set(count)
@@ -208,6 +215,9 @@ class Worker:
                 self._clients[client_id] = self._start(
                     ref, connection, service, partial(flow_of, connection)
                 )
+        for client in self._clients.values():
+            if client.outlet is not None:
+                client.outlet.shares_sources = shares_sources(client.connection, assign.connections)
         self._locate(assign)
         self._taken = assign.generation
         self._report_soon()

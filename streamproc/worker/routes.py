@@ -124,6 +124,20 @@ class Routes:
         return routes
 
 
+def shares_sources(connection: Connection, connections: Iterable[Connection]) -> bool:
+    """Whether another connection subscribes to what *connection* does: a source that feeds one
+    of them feeds the other too.
+    """
+    topics = _topics(connection)
+    return any(
+        other.id != connection.id and not topics.isdisjoint(_topics(other)) for other in connections
+    )
+
+
+def _topics(connection: Connection) -> set[str]:
+    return {text.partition("?")[0] for target in connection.targets for text in target.topics}
+
+
 def topic_of(signal: Signal) -> str:
     """The target topic that a signal falls under; "" for one that nobody can subscribe to."""
     topic = signal.topic

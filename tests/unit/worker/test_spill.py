@@ -104,6 +104,7 @@ class Bench:
             changed=lambda: None,
             spill=SpillRule(disk, path.exists, True, 0.001, window),
         )
+        self.outlet.shares_sources = True
         self.script = scripts[0]
 
     async def close(self) -> list[Delivery]:
@@ -149,6 +150,16 @@ async def test_what_a_slow_target_leaves_goes_to_disk_and_comes_back_in_order(
     assert bench.book.out["delivered"] == len(bench.book.on_disk)
     assert own(await bench.close()) == []
     assert Queue(bench.path, 1 << 20).count == 0
+
+
+async def test_the_only_target_of_its_sources_pushes_back_instead(tmp_path: Path) -> None:
+    bench = Bench(tmp_path / "q", lambda d: "later")
+    bench.outlet.shares_sources = False
+    bench.outlet.offer(batch(*"abcdefgh" * 10))
+    await asyncio.sleep(0.05)  # fifty times what begins a spill elsewhere
+    assert bench.book.on_disk == []
+    assert len(bench.outlet.lanes) == 80
+    await bench.close()
 
 
 async def test_a_target_that_is_away_spills_and_drains_when_it_is_back(tmp_path: Path) -> None:
