@@ -54,7 +54,7 @@ def test_retry_after_is_seconds_or_a_date_up_to_an_hour(
 
 
 def test_the_error_says_status_and_what_the_endpoint_said_on_one_line() -> None:
-    error = judge(422, None, b"no\r\nsuch \xff field", NOW)
-    assert str(error) == "endpoint answered 422 Unprocessable Entity: no  such \ufffd field"
-    assert error.details["status"] == 422
+    error = judge(409, None, b"no\r\nsuch \xff field", NOW)
+    assert str(error) == "endpoint answered 409 Conflict: no  such \ufffd field"
+    assert error.details["status"] == 409
     assert str(judge(799, None, b"", NOW)) == "endpoint answered 799"
