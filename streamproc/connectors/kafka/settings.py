@@ -12,6 +12,9 @@ from streamproc.errors import Misconfigured
 KIB = 1024
 MIB = 1024 * KIB
 
+COMMIT_EVERY_MS = 100
+"""What a killed worker had settled since its last commit comes again."""
+
 SESSION_TIMEOUT_S = 10.0
 """How long a dead consumer keeps its partitions from the others."""
 
@@ -50,7 +53,7 @@ def consumer(spec: SourceSpec) -> dict[str, Any]:
         # What is stored is committed in the background; only what is settled is stored.
         "enable.auto.offset.store": False,
         "enable.auto.commit": True,
-        "auto.commit.interval.ms": 1_000,
+        "auto.commit.interval.ms": COMMIT_EVERY_MS,
         "queued.max.messages.kbytes": budget // KIB,
         "queued.min.messages": max(spec.prefetch, 1),
         "fetch.max.bytes": budget,
