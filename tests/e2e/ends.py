@@ -158,9 +158,8 @@ def arrived_in_kafka(kafka: KafkaClient, topic: str) -> Arrivals:
     return arrivals
 
 
-def arrived_in_rabbitmq(rabbitmq: RabbitMQClient, queue: str) -> Arrivals:
-    """Everything in *queue*, taken out."""
-    arrivals = Arrivals()
+def take_from_rabbitmq(rabbitmq: RabbitMQClient, queue: str, arrivals: Arrivals) -> Arrivals:
+    """Take what is in *queue* now, and note it beside what was there before."""
 
     async def take() -> None:
         connection = await aiormq.connect(rabbitmq.uri)

@@ -11,7 +11,7 @@ from typing import Any
 from streamproc.master.placement import place
 from tests.brokers.ports import Port
 from tests.e2e import ends
-from tests.e2e.play import FILTER, Play
+from tests.e2e.play import FILTER, Arrivals, Play
 from tests.e2e.service import Service
 
 PARTITIONS = 4
@@ -123,6 +123,7 @@ def kafka_to_rabbitmq(kafka: Any, rabbitmq: Any, name: str, play: Play) -> Way:
     rabbitmq.declare_queue(name)
     rabbitmq.declare_exchange(name, "topic")
     rabbitmq.bind(name, name, "#")
+    arrivals = Arrivals()
     return Way(
         play,
         {**_kafka(source_id, kafka), "sources": [ends.source(name)]},
@@ -131,7 +132,7 @@ def kafka_to_rabbitmq(kafka: Any, rabbitmq: Any, name: str, play: Play) -> Way:
             "targets": [ends.target(name + "/{{ thing:name }}", FILTER)],
         },
         lambda: ends.publish_to_kafka(kafka, name, play),
-        lambda: ends.arrived_in_rabbitmq(rabbitmq, name).figures(),
+        lambda: ends.take_from_rabbitmq(rabbitmq, name, arrivals).figures(),
         at_the_end=True,
     )
 
