@@ -159,7 +159,9 @@ def arrived_in_kafka(kafka: KafkaClient, topic: str) -> Arrivals:
 
 
 def take_from_rabbitmq(rabbitmq: RabbitMQClient, queue: str, arrivals: Arrivals) -> Arrivals:
-    """Take what is in *queue* now, and note it beside what was there before."""
+    """Take what is in *queue* now, and note it beside what was there before. What comes
+    meanwhile stays there: it is not acknowledged.
+    """
 
     async def take() -> None:
         connection = await aiormq.connect(rabbitmq.uri)
@@ -167,18 +169,23 @@ def take_from_rabbitmq(rabbitmq: RabbitMQClient, queue: str, arrivals: Arrivals)
         declared = await channel.queue_declare(queue, passive=True)
         left = declared.message_count or 0
         done = asyncio.Event()
+        last = 0
         if left == 0:
             done.set()
 
         async def note(message: Any) -> None:
-            nonlocal left
-            arrivals.note(message.body)
-            left -= 1
-            if left == 0:
-                done.set()
+            nonlocal left, last
+            if left > 0:
+                arrivals.note(message.body)
+                last = message.delivery_tag
+                left -= 1
+                if left == 0:
+                    done.set()
 
-        await channel.basic_consume(queue, note, no_ack=True)
+        await channel.basic_consume(queue, note)
         await done.wait()
+        if last:
+            await channel.basic_ack(last, multiple=True)
         await connection.close()
 
     blocking(take(), 300)
