@@ -29,6 +29,11 @@ BENCH_JVM = (
     *(flag for flag in JVM if not flag.startswith(("-Xm", "-XX:Tiered"))),
 )
 BENCH_BROKER = {"log.flush.interval.messages": 1_000_000, "num.network.threads": 3}
+UNITS = {
+    "rate": "deliveries/s",
+    "steady_rate": "deliveries/s up to the last tenth",
+    "cpu_us": "us CPU a delivery",
+}
 WARM_UP_SHARE, MOST_WARM_UP = 0.1, 50_000
 
 
@@ -128,6 +133,7 @@ def _report(
     if measured:
         summary = {
             "rate": spread([result.rate for result in measured]),
+            "steady_rate": spread([result.steady_rate for result in measured]),
             "cpu_us": spread([result.cpu_us for result in measured]),
         }
     return {
@@ -143,13 +149,24 @@ def _report(
 
 
 def _shown(options: argparse.Namespace, load: Load, results: list[Result]) -> str:
-    head = ["run", "msg/s", "CPU us", "missing", "duplicated", "out of order", "forbidden"]
+    head = [
+        "run",
+        "msg/s",
+        "steady",
+        "CPU us",
+        "missing",
+        "duplicated",
+        "out of order",
+        "forbidden",
+    ]
     rows: list[list[object]] = [[*head, "service cores", "others' cores", "RSS MiB"]]
     for number, result in enumerate(results, 1):
-        verdict = [result.verdict[name.replace(" ", "_")] for name in head[3:]]
+        verdict = [result.verdict[name.replace(" ", "_")] for name in head[4:]]
         cores = [result.cores.get(name, 0.0) for name in ("service", "others")]
         memory = sum(result.rss_mib.values())
-        rows.append([number, result.rate, result.cpu_us, *verdict, *cores, memory])
+        rows.append(
+            [number, result.rate, result.steady_rate, result.cpu_us, *verdict, *cores, memory]
+        )
     lines = [
         f"\nKafka -> {options.target}: {load.messages:,} messages of {load.things:,} things, "
         f"zipf {load.zipf:g}, {load.size} B, {options.workers} workers, "
@@ -159,7 +176,7 @@ def _shown(options: argparse.Namespace, load: Load, results: list[Result]) -> st
     ]
     measured = [result for result in results if result.seconds]
     if measured:
-        for name, unit in (("rate", "deliveries/s"), ("cpu_us", "us CPU a delivery")):
+        for name, unit in UNITS.items():
             found = spread([getattr(result, name) for result in measured])
             lines.append(
                 f"{unit}: median {found['median']:,.1f} ({found['min']:,.1f}..{found['max']:,.1f})"

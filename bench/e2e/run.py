@@ -15,6 +15,7 @@ from bench.rig.report import Progress, mib
 from tests.e2e.service import Service
 
 LOOK_EVERY_S = 0.02
+STEADY_SHARE = 0.9  # of all messages: what comes after is the tail, where partitions run dry
 LATE_S = 120.0  # without any arrival: it will not come
 SETTLE_S = 60.0  # from the last arrival until the books are closed
 
@@ -25,6 +26,7 @@ class Window:
 
     seconds: float
     deliveries: int
+    steady_rate: float  # up to the tail
     start: Sample
     end: Sample
     machine_s: float  # CPU of all the machine
@@ -66,6 +68,7 @@ class Result:
 
     problem: str = ""
     rate: float = 0.0
+    steady_rate: float = 0.0
     cpu_us: float = 0.0
     split_us: dict[str, float] = field(default_factory=dict)
     cores: dict[str, float] = field(default_factory=dict)
@@ -102,6 +105,7 @@ class Watch:
         """Return when all have arrived; raises Stalled."""
         begun = changed = time.monotonic()
         seen = 0
+        steady = 0.0
         first: tuple[float, int, Sample, float, dict[str, float]] | None = None
         while True:
             count = self._end.count()
@@ -111,13 +115,16 @@ class Watch:
             progress(count)
             if first is None and count >= self._warm_up:
                 first = (now, count, *self._used())
+            if first is not None and count >= self._wanted * STEADY_SHARE and not steady:
+                steady = (count - first[1]) / max(now - first[0], LOOK_EVERY_S)
             if first is not None and count >= self._wanted:
                 at, before, start, machine, beside = first
                 if count == before:
                     raise Stalled(f"{count} messages arrived at once: too few to measure")
                 end, machine_now, beside_now = self._used()
                 used = {name: beside_now[name] - spent for name, spent in beside.items()}
-                return Window(now - at, count - before, start, end, machine_now - machine, used)
+                took, came = now - at, count - before
+                return Window(took, came, steady, start, end, machine_now - machine, used)
             if now - changed > LATE_S or now - begun > deadline_s:
                 waited = now - begun
                 raise Stalled(f"{count} of {self._wanted} have arrived after {waited:.0f} s")
@@ -172,6 +179,7 @@ def measure(
 
 def _fill(result: Result, window: Window, service: Service) -> None:
     result.rate = window.rate
+    result.steady_rate = window.steady_rate
     result.cpu_us = window.cpu_us()
     result.split_us = window.split_us()
     result.cores = window.cores()
