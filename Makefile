@@ -14,7 +14,7 @@ TYPED_TESTS = tests/brokers tests/conftest.py tests/faults/proxy.py tests/integr
 KERNELS     = $(patsubst ext/streamproc/kernels/%.pyx,streamproc.kernels.%,$(wildcard ext/streamproc/kernels/*.pyx))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup kernels brokers demo test test-unit test-e2e faults check fix bench bench-micro docs docs-check dist clean distclean
+.PHONY: help setup kernels brokers demo test test-unit test-sanitize test-e2e faults check fix bench bench-micro docs docs-check dist clean distclean
 
 help: ## print this
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -37,6 +37,9 @@ test: setup brokers check ## check, then all tests, on real brokers (T="tests/e2
 
 test-unit: setup ## tests that need no broker
 	$(PYTEST) $(T) -m "not integration and not e2e and not faults"
+
+test-sanitize: setup ## kernel tests with bounds checks, AddressSanitizer and UBSan
+	@tools/sanitize.sh $(BIN)/python
 
 test-e2e: setup brokers ## end-to-end tests on real brokers, in their long form
 	STREAMPROC_FULL=1 $(PYTEST) tests/e2e

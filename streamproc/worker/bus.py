@@ -16,7 +16,8 @@ back all that follow of it: what is sent anew is in order only if none of it wen
 
 Credits are implicit: a sender has at most a window of deliveries without receipt per client
 (``worker/outbox.py``), so a receipt is a credit and nothing can be flooded. Payloads travel
-as bytes and are parsed by nobody here. ``Bus`` is the seam where a Kafka bus can stand in.
+as bytes and are parsed by nobody here. ``Sender`` and ``Receiver`` are the seam where a Kafka bus
+can stand in.
 """
 
 from __future__ import annotations
