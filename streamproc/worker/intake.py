@@ -77,7 +77,7 @@ class Intake:
         self._loop = asyncio.get_running_loop()
         self.window = Window(max_messages, max_bytes, self._done, at_once)
         self._room = asyncio.Event()
-        self.link = Link(name, source.open, changed)
+        self.link = Link(name, source.open, source.close, changed)
         self._stopping = False
         self._stopper: asyncio.Task[None] | None = None
         self._told_bytes = 0
@@ -109,7 +109,7 @@ class Intake:
                     await task
         self._settle()
         self._forget()
-        await self._source.close()
+        await self.link.let_go()
 
     async def _run(self) -> None:
         while not self._stopping:
@@ -123,8 +123,8 @@ class Intake:
                 break
             except RunnerError as error:
                 self._forget()
-                self.link.become("failed", error)
-                await self._source.close()
+                self.link.lost(error)
+                await self.link.let_go()
         if not self._stopping:
             self.link.become("ended")
 

@@ -1,7 +1,9 @@
 """Keeps one end of a connector open: the only place that knows how to try again.
 
 The first tries come within a second, then further apart up to a cap, for ever. What a person
-must mend (``Misconfigured``) is tried slowly and said so. Each try has a deadline.
+must mend (``Misconfigured``) is tried slowly and said so. Opening and letting go each have a
+deadline. A link that opens and is lost again at once is not opened in a tight loop: short
+lives count like failed tries. Names are resolved by connectors, anew at each ``open``.
 """
 
 from __future__ import annotations
@@ -13,11 +15,14 @@ from collections.abc import Awaitable, Callable
 
 from streamproc.control import ClientState, LinkReport
 from streamproc.errors import Misconfigured, NotConnected, RunnerError
+from streamproc.telemetry import events as tell
 
 FIRST_DELAY_S = 0.1
 MAX_DELAY_S = 30.0
 MISCONFIGURED_DELAY_S = 10.0
 OPEN_DEADLINE_S = 60.0
+CLOSE_DEADLINE_S = 20.0
+STEADY_S = 10.0  # a link that was open for longer is opened again at once
 
 
 def delay_s(tries: int, misconfigured: bool, jitter: float) -> float:
@@ -30,19 +35,27 @@ def delay_s(tries: int, misconfigured: bool, jitter: float) -> float:
 class Link:
     """The state of one end, and the loop that opens it.
 
-    ``changed`` is called after each change of ``report()``.
+    ``connect`` and ``close`` are the connector's. ``changed`` is called after each change of
+    ``report()``.
     """
 
     def __init__(
-        self, name: str, connect: Callable[[], Awaitable[None]], changed: Callable[[], None]
+        self,
+        name: str,
+        connect: Callable[[], Awaitable[None]],
+        close: Callable[[], Awaitable[None]],
+        changed: Callable[[], None],
     ) -> None:
         self.name = name
         self._connect = connect
+        self._close = close
         self._changed = changed
         self._state: ClientState = "opening"
         self._since = time.time()
-        self._error: str | None = None
+        self._error: RunnerError | None = None
         self._next_try: float | None = None
+        self._opened = 0.0  # when, on the loop's clock
+        self._short_lives = 0  # in a row
 
     @property
     def state(self) -> ClientState:
@@ -50,14 +63,23 @@ class Link:
 
     def report(self) -> LinkReport:
         """What an operator should see of this link."""
-        return LinkReport(self.name, self._state, self._since, self._error, self._next_try)
+        error = None if self._error is None else str(self._error)
+        return LinkReport(self.name, self._state, self._since, error, self._next_try)
 
-    def become(self, state: ClientState, error: RunnerError | None = None) -> None:
-        """Note a change that others have seen: lost, draining, ended."""
-        self._note(state, error, None)
+    def become(self, state: ClientState) -> None:
+        """Note a change that others have decided: draining, ended."""
+        self._note(state, None, None)
+
+    def lost(self, error: RunnerError) -> None:
+        """It was open, and is no more."""
+        lived_s = asyncio.get_running_loop().time() - self._opened
+        self._short_lives = 0 if lived_s >= STEADY_S else self._short_lives + 1
+        self._note(_state_after(error), error, None)
 
     async def open(self) -> None:
         """Try until it is open. Cancel to give up."""
+        if self._short_lives and self._error is not None:
+            await self._wait(self._short_lives - 1, self._error)
         tries = 0
         while True:
             try:
@@ -65,21 +87,40 @@ class Link:
                     await self._connect()
             except TimeoutError:
                 error: RunnerError = NotConnected(f"no connection within {OPEN_DEADLINE_S:.0f} s")
+                await self.let_go()
             except RunnerError as failure:
                 error = failure
             else:
+                self._opened = asyncio.get_running_loop().time()
                 self._note("open", None, None)
                 return
-            misconfigured = isinstance(error, Misconfigured)
-            wait_s = delay_s(tries, misconfigured, random.random())  # noqa: S311 - jitter
+            await self._wait(tries, error)
             tries += 1
-            self._note("misconfigured" if misconfigured else "failed", error, time.time() + wait_s)
-            await asyncio.sleep(wait_s)
+
+    async def let_go(self) -> None:
+        """Close the connector's end, which promises to be quick about it."""
+        try:
+            async with asyncio.timeout(CLOSE_DEADLINE_S):
+                await self._close()
+        except TimeoutError as error:
+            tell.failed_unexpectedly(f"close of {self.name}", error)
+
+    async def _wait(self, tries: int, error: RunnerError) -> None:
+        """Let time pass before the next try, as *error* suggests."""
+        misconfigured = isinstance(error, Misconfigured)
+        wait_s = delay_s(tries, misconfigured, random.random())  # noqa: S311 - jitter
+        self._note(_state_after(error), error, time.time() + wait_s)
+        await asyncio.sleep(wait_s)
+        self._note(self._state, error, None)  # it is being tried
 
     def _note(self, state: ClientState, error: RunnerError | None, next_try: float | None) -> None:
         if state != self._state:
             self._state = state
             self._since = time.time()
-        self._error = None if error is None else str(error)
+        self._error = error
         self._next_try = next_try
         self._changed()
+
+
+def _state_after(error: RunnerError) -> ClientState:
+    return "misconfigured" if isinstance(error, Misconfigured) else "failed"

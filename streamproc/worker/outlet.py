@@ -81,7 +81,7 @@ class Outlet:
         self._loop = asyncio.get_running_loop()
         self._target = make(self)
         self.lanes = Lanes(self._target.capacity, depth)
-        self.link = Link("target", self._target.open, changed)
+        self.link = Link("target", self._target.open, self._target.close, changed)
         self._retry = retry
         self._ledger = ledger
         self._open = False
@@ -137,7 +137,7 @@ class Outlet:
         self._opener.cancel()
         with suppress(asyncio.CancelledError):
             await self._opener
-        await self._target.close()
+        await self.link.let_go()
         await until(lambda: self._parking == 0, time.monotonic() + CLOSE_S)
         if self._timer is not None:
             self._timer.cancel()
@@ -182,7 +182,7 @@ class Outlet:
 
     def lost(self, error: RunnerError) -> None:
         self._open = False
-        self.link.become("failed", error)
+        self.link.lost(error)
         self._lost.set()
 
     # Lanes that were held go again: after a wait, or when the link is back.
