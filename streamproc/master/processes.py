@@ -203,11 +203,19 @@ class Processes:
 # again for the next: ten times the cost of rendering them.
 MALLOC_KEEPS_BYTES = 64 << 20
 
+# libuv looks names up in its threads, and leaves half of them to it: 2 of the 4 that it has by
+# default. Two names whose servers do not answer would keep every other link from opening.
+LOOKUP_THREADS = 64
+
 
 def _environment() -> dict[str, str]:
     """Ours; from a checkout that is not installed, with the way to this very package."""
     root = str(Path(streamproc.__file__).parent.parent)
-    environment = {"MALLOC_TRIM_THRESHOLD_": str(MALLOC_KEEPS_BYTES), **os.environ}
+    environment = {
+        "MALLOC_TRIM_THRESHOLD_": str(MALLOC_KEEPS_BYTES),
+        "UV_THREADPOOL_SIZE": str(LOOKUP_THREADS),
+        **os.environ,
+    }
     if root not in site.getsitepackages():
         rest = environment.get("PYTHONPATH")
         environment["PYTHONPATH"] = root if not rest else os.pathsep.join((root, rest))

@@ -42,6 +42,11 @@ class Service:
 
     def start(self) -> None:
         """Start it and return when every client is open."""
+        self.launch()
+        self.eventually(self.ready, "ready")
+
+    def launch(self) -> None:
+        """Start it."""
         self.write_config()
         self.runtime.mkdir(exist_ok=True)
         (self.runtime / "management").unlink(missing_ok=True)
@@ -51,7 +56,6 @@ class Service:
             self._process = subprocess.Popen(
                 command, stdout=log, stderr=log, start_new_session=True
             )
-        self.eventually(self.ready, "ready")
 
     @property
     def pid(self) -> int:

@@ -1,0 +1,148 @@
+"""A connection that cannot open delays no other: not one whose peer is mute, whose name server
+does not answer, whose port is closed or whose queue is missing.
+"""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.brokers.ports import Port
+from tests.e2e import ends
+from tests.e2e.play import NAMESPACE
+from tests.e2e.service import Service
+from tests.faults.proxy import Proxy
+
+MESSAGES = 500
+UNANSWERED = 12  # names that are looked up for ever
+
+# Names below .unanswered keep the one who looks them up waiting; others are as always.
+SLOW_NAMES = """
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <netdb.h>
+#include <string.h>
+#include <unistd.h>
+int getaddrinfo(const char *node, const char *service, const struct addrinfo *hints,
+                struct addrinfo **found) {
+    int (*next)(const char *, const char *, const struct addrinfo *, struct addrinfo **);
+    next = dlsym(RTLD_NEXT, "getaddrinfo");
+    if (node && strstr(node, ".unanswered")) { sleep(900); return EAI_AGAIN; }
+    return next(node, service, hints, found);
+}
+"""
+
+
+@pytest.fixture
+def slow_names(tmp_path: Path) -> str:
+    """A library to preload."""
+    compiler = shutil.which("cc") or shutil.which("gcc")
+    if compiler is None:
+        pytest.skip("a C compiler is missing: install gcc")
+    source, library = tmp_path / "names.c", tmp_path / "names.so"
+    source.write_text(SLOW_NAMES)
+    command = [compiler, "-shared", "-fPIC", "-o", str(library), str(source), "-ldl"]
+    subprocess.run(command, check=True)
+    return str(library)
+
+
+def push(name: str, url: str) -> dict[str, Any]:
+    return {
+        "id": name,
+        "connectionType": "http-push",
+        "connectionStatus": "open",
+        "uri": url,
+        "targets": [
+            {
+                "address": "POST:/x/{{ thing:id }}",
+                "topics": [f"_/_/things/twin/events?namespaces={NAMESPACE}"],
+                "authorizationContext": ["e2e:targets"],
+            }
+        ],
+    }
+
+
+def consumer(name: str, kind: str, uri: str, **options: Any) -> dict[str, Any]:
+    return {
+        "id": name,
+        "connectionType": kind,
+        "connectionStatus": "open",
+        "uri": uri,
+        "specificConfig": options,
+        "sources": [ends.source("nothing")],
+    }
+
+
+def test_a_connection_that_cannot_open_delays_no_other(
+    tmp_path: Path, slow_names: str, rabbitmq: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    generator = {
+        "id": "devices",
+        "connectionType": "generator",
+        "connectionStatus": "open",
+        "specificConfig": {"namespace": NAMESPACE, "devices": 20, "count": MESSAGES},
+        "sources": [{"addresses": ["devices"], "authorizationContext": ["e2e:devices"]}],
+    }
+    closed = Port()
+    monkeypatch.setenv("LD_PRELOAD", slow_names)
+    with ends.Receiver() as good, Proxy(rabbitmq.port) as mute:
+        mute.freeze()
+        port = int(closed)
+        hopeless = [
+            *(
+                consumer(f"unanswered-{n}", "amqp-091", f"amqp://u:p@host-{n}.unanswered:5672/")
+                for n in range(UNANSWERED)
+            ),
+            consumer("mute", "amqp-091", f"amqp://guest:guest@127.0.0.1:{mute.port}/"),
+            consumer("closed", "amqp-091", f"amqp://guest:guest@127.0.0.1:{port}/"),
+            consumer("missing", "amqp-091", rabbitmq.uri),
+            consumer(
+                "no-kafka",
+                "kafka",
+                f"tcp://127.0.0.1:{port}",
+                bootstrapServers=f"127.0.0.1:{port}",
+            ),
+        ]
+        # Named, so that its own look-up waits its turn behind the others.
+        url = good.url.replace("127.0.0.1", "localhost")
+        config = {
+            "workers": 1,
+            **ends.policies(),
+            "connections": [*hopeless, generator, push("good", url)],
+        }
+        with Service(tmp_path, config) as service:
+            service.launch()
+            service.eventually(lambda: good.figures()["unique"] == MESSAGES, "all delivered")
+            states: dict[str, dict[str, Any]] = {}
+
+            def told() -> bool:
+                for client in service.status()["clients"]:
+                    states[client["connection"]] = client
+                return (
+                    states["missing"]["live"] == "misconfigured"
+                    and states["closed"]["live"] == "failed"
+                )
+
+            service.eventually(told, "reasons in the status")
+            assert states["good"]["live"] == "open"
+            for bad in hopeless:
+                assert states[bad["id"]]["live"] not in ("open", "ended")
+            for name in ("closed", "missing"):
+                (link,) = states[name]["links"]
+                assert link["error"]
+                assert link["since"]
+            service.eventually(
+                lambda: any(
+                    link["nextTry"]
+                    for client in service.status()["clients"]
+                    if client["connection"] == "missing"
+                    for link in client["links"]
+                ),
+                "when the next try is",
+            )
+            assert not service.ready()
+    closed.release()
