@@ -16,4 +16,5 @@ OPS: dict[str, str] = {
     "pointer": "streamproc.evaluate.pointer:pointer",
     "topic-path": "streamproc.evaluate.protocol:topic_path",
     "connection": "streamproc.evaluate.connection:connection",
+    "acks": "streamproc.evaluate.acks:acknowledgements",
 }
