@@ -1,16 +1,17 @@
 """specificConfig as the typed options of its connector.
 
-Ditto keeps every value as text, so ``"4"`` stands for 4 and ``"true"`` for true.
+Ditto keeps every value as text, so ``"4"`` stands for 4 and ``"true"`` for true. A group of
+options is a mapping here, and JSON where it is kept as text.
 """
 
 from __future__ import annotations
 
 import json
 import typing
-from typing import Literal
+from typing import Any, Literal
 
 from streamproc.config import annotation
-from streamproc.config.annotation import alternatives, parts
+from streamproc.config.annotation import alternatives, is_struct, parts
 from streamproc.config.connection import Connection
 from streamproc.config.convert import Converted, convert
 from streamproc.config.problem import Finding, json_path
@@ -48,7 +49,7 @@ def check(connection: Connection) -> list[Finding]:
 
 def _read(connection: Connection) -> Converted[Section]:
     model = CONNECTORS[connection.connection_type].options
-    texts = option_texts(connection.specific_config)
+    texts: dict[str, Any] = dict(option_texts(connection.specific_config))
     for option in annotation.options(model):
         key = option.encode_name
         if key in texts:
@@ -66,11 +67,20 @@ def _joined(text: str) -> str:
     return ",".join(map(str, words)) if isinstance(words, list) else text
 
 
-def _spelled(text: str, kind: object) -> str:
+def _group(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
+
+
+def _spelled(text: str, kind: object) -> Any:
     """A text as the option understands it: case and blanks do not count where they say nothing."""
     plain = text.strip().lower()
     for member in alternatives(parts(kind)[0]):
         bare, _ = parts(member)
+        if is_struct(bare):
+            return _group(text)
         if bare in (int, float, bool):
             return plain
         if typing.get_origin(bare) is Literal and plain in typing.get_args(bare):

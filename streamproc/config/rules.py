@@ -6,6 +6,7 @@ Ditto's error code. What this project demands beyond Ditto is in ``support``.
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -63,6 +64,8 @@ def _option_text(value: Any) -> str:
         return "true" if value else "false"
     if isinstance(value, list):
         return ",".join(map(_option_text, value))
+    if isinstance(value, dict):
+        return json.dumps(value, default=str)
     return str(value)
 
 
