@@ -24,6 +24,8 @@ from bench.flow.road import Messages, Road, messages
 from bench.flow.stages import REST, Watch, clock_ns
 from bench.rig.facts import ROOT, facts, line
 from bench.rig.report import Progress, table, write
+from streamproc.master.processes import MALLOC_KEEPS_BYTES
+from streamproc.worker.collector import collect_seldom
 
 RECORDED = ROOT / "bench" / "results" / "flow.json"
 PROFILED_ROWS = 30
@@ -32,6 +34,7 @@ PROFILED_ROWS = 30
 def main() -> int:
     """0, or 1 where messages did not all come through."""
     options = _parser().parse_args()
+    _become_a_worker()
     sizes = [int(size) for size in options.batches.split(",")]
     about = facts()
     print(line(about), flush=True)
@@ -53,6 +56,15 @@ def main() -> int:
     if options.json is not None:
         write(options.json, report)
     return 0
+
+
+def _become_a_worker() -> None:
+    """Memory is given back, and cycles are looked for, as seldom as there."""
+    if "MALLOC_TRIM_THRESHOLD_" not in os.environ:
+        environment = os.environ | {"MALLOC_TRIM_THRESHOLD_": str(MALLOC_KEEPS_BYTES)}
+        again = [sys.executable, "-m", "bench.flow", *sys.argv[1:]]
+        os.execve(sys.executable, again, environment)
+    collect_seldom()
 
 
 def _totals(

@@ -7,6 +7,9 @@ ABSENT: Final[_Absent]
 
 @final
 class Topic:
+    event: Topic | None
+    @property
+    def kind(self) -> str: ...
     @property
     def full(self) -> str: ...
     @property

@@ -54,6 +54,9 @@ _RESOURCES: Final[dict[tuple[str, ...], Resource]] = {
 }
 _PARTS: Final = frozenset(path[0] for path in _RESOURCES if len(path) == 1)
 _known: LRU[str, Resource] = LRU(CACHED_PATHS)
+known = _known.get
+"""What is at a path that was looked at before, or None: saves kernels a Python call."""
+
 _MESSAGE = re.compile(r"(?:/features/[^/]+)?/(?:inbox|outbox)/messages/.")
 
 

@@ -8,9 +8,8 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from lru import LRU
-
 from streamproc.errors import SignalError
+from streamproc.kernels import events
 from streamproc.kernels.signal import ABSENT, Signal, Topic
 from streamproc.protocol import topic as topics
 from streamproc.protocol.errors import shown
@@ -20,6 +19,7 @@ from streamproc.twin.resource import (
     check_message_path,
     check_thing_id,
     check_value,
+    known,
     resource,
 )
 
@@ -37,7 +37,6 @@ _CONDITIONS: Final = frozenset(
     {"condition", "if-match", "if-none-match", "merge-thing-patch-conditions"}
 )
 _COMMAND_ONLY: Final = READ_ONLY | {"dry-run"}
-_events: LRU[str, Topic] = LRU(topics.CACHED_TOPICS)  # topic of a command -> of its event
 
 
 def to_events(signals: list[Signal], now: str) -> list[Signal | SignalError | None]:
@@ -45,25 +44,21 @@ def to_events(signals: list[Signal], now: str) -> list[Signal | SignalError | No
 
     *now* is the time of the events. The signals themselves are not changed.
     """
-    results: list[Signal | SignalError | None] = []
-    for signal in signals:
-        try:
-            results.append(_outcome(signal, now))
-        except SignalError as error:
-            results.append(error.with_traceback(None))
-    return results
+    return events.to_events(signals, now, outcome, known, _COMMAND_ONLY)
 
 
-def _outcome(signal: Signal, now: str) -> Signal | None:
+def outcome(signal: Signal, now: str) -> Signal | None:
+    """The rule: an event or live signal, or None for a dry run; raises SignalError.
+
+    The kernel asks it about all but the everyday commands.
+    """
     topic = signal.topic
     assert topic is not None, "a message always has a topic"
-    event = _events.get(topic.full)
+    event = topic.event
     if event is None:
         if topic.channel == "live":
             return _live(signal, topic)
-        event = _event_topic(topic)
-        if len(topic.full) <= topics.CACHED_LENGTH:
-            _events[topic.full] = event
+        event = topic.event = _event_topic(topic)
     headers = _event_headers(signal)
     value = _event_value(signal, event)
     if signal.headers.get("dry-run") == "true":

@@ -14,6 +14,7 @@ from streamproc.config.service import Log
 from streamproc.control import EXIT_CONFIG
 from streamproc.telemetry import events as tell
 from streamproc.telemetry.slots import Block
+from streamproc.worker.collector import collect_seldom
 from streamproc.worker.listeners import Listeners
 from streamproc.worker.process import Worker
 
@@ -41,6 +42,7 @@ def main() -> int:
         return EXIT_CONFIG
 
     tell.configure(Log(), f"worker {options.index}")
+    collect_seldom()
 
     async def run() -> int:
         worker = Worker(options.index, options.bus_dir, block, listeners)

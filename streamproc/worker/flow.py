@@ -19,6 +19,7 @@ from typing import Any
 
 from streamproc.connectors.base import Batch
 from streamproc.errors import SignalError
+from streamproc.kernels import columns
 from streamproc.kernels.delivery import Delivery
 from streamproc.kernels.envelope import encode
 from streamproc.kernels.settlement import Entry, Window, deliveries, receipts
@@ -30,10 +31,8 @@ from streamproc.twin import stateless
 from streamproc.twin.policy import WRITE, Policies, denied
 from streamproc.worker.dispatch import Dispatcher
 from streamproc.worker.inlet import Inlet
-from streamproc.worker.routes import Route, Routes, topic_of
+from streamproc.worker.routes import Route, Routes
 from streamproc.worker.tally import Tally
-
-ENVELOPE_TYPE = "application/vnd.eclipse.ditto+json"
 
 
 class Work:
@@ -50,19 +49,27 @@ class Work:
         # To be carried out.
         self.rejected: list[tuple[Entry, SignalError]] = []
         self.made: list[tuple[Route, list[Delivery]]] = []
-        self.dropped: list[tuple[Route, str, int]] = []  # cause, how many
+        self.dropped: Counter[tuple[Route, str]] = Counter()  # route and cause -> how many
         self.accepted = 0
         self.unwanted = 0  # of these, what no target is to get
 
     def passed(self, outcomes: list[Any]) -> list[Any]:
         """Take the messages whose outcome is an error off the path. -> the other outcomes."""
-        bad = {i for i, outcome in enumerate(outcomes) if type(outcome) is SignalError}
+        bad = columns.errors(outcomes)
         if not bad:
             return outcomes
-        self.rejected += [(self.entries[i], outcomes[i]) for i in sorted(bad)]
-        rest = [i for i in range(len(outcomes)) if i not in bad]
+        self.rejected += [(self.entries[i], outcomes[i]) for i in bad]
+        gone = set(bad)
+        rest = [i for i in range(len(outcomes)) if i not in gone]
         self.keep(rest)
         return [outcomes[i] for i in rest]
+
+    def drop(self, route: Route, address: Any, headers: Any) -> None:
+        """One of both cannot be made: the signal is dropped for this target, by Ditto's rule
+        (spec: Ditto 4.5), counted and told.
+        """
+        error = headers if type(address) is str else address
+        self.dropped[route, "address_unresolved" if error is None else error.code] += 1
 
     def keep(self, rest: list[int]) -> None:
         """Forget all but these positions."""
@@ -140,10 +147,12 @@ class Flow:
         work.passed(self._may_write(work.signals))
         work.signals = work.passed(stateless.to_events(work.signals, _now()))
         work.accepted = len(work.signals)
-        work.keep([i for i, signal in enumerate(work.signals) if signal is not None])
+        work.keep(columns.present(work.signals))
 
     def _may_write(self, signals: list[Signal]) -> list[SignalError | None]:
         allowed = self._policies.allowed(signals, None, WRITE)
+        if False not in allowed:
+            return []
         return [
             None if may else denied(signal, WRITE)
             for may, signal in zip(allowed, signals, strict=True)
@@ -154,9 +163,9 @@ class Flow:
         signals: list[Signal] = work.signals
         wanted = bytearray(len(signals))
         payloads: list[bytes | None] = [None] * len(signals)
-        for topic, positions in _by_topic(signals).items():
-            for route in self._routes.subscribed(topic, self._inlet.connection_id):
-                chosen = route.select(topic, signals, positions, self._policies)
+        for kind, positions in columns.by_kind(signals).items():
+            for route in self._routes.subscribed(kind, self._inlet.connection_id):
+                chosen = route.select(kind, signals, positions, self._policies)
                 if chosen:
                     for i in chosen:
                         wanted[i] = 1
@@ -171,15 +180,15 @@ class Flow:
         missing = [i for i in chosen if payloads[i] is None]
         for i, payload in zip(missing, encode(_pick(work.signals, missing)), strict=True):
             payloads[i] = payload
-        own_headers = [signal.headers for signal in signals]
-        headers: list[Any] = route.headers.apply(
-            [_message_headers(h) for h in own_headers], signals
-        )
-        addresses = _without_errors(route, work, route.address.first(own_headers, signals), headers)
+        headers: list[Any] = route.headers.apply(columns.transport_headers(signals), signals)
+        addresses: list[Any] = route.address.first(columns.own_headers(signals), signals)
+        for i in columns.unusable(addresses, headers):
+            work.drop(route, addresses[i], headers[i])
+            addresses[i] = None
         made = deliveries(
             route.index,
             _pick(work.entries, chosen),
-            [signal.entity_id or signal.topic.full for signal in signals],  # type: ignore[union-attr]
+            columns.ordering_keys(signals),
             addresses,
             headers,
             _pick(payloads, chosen),
@@ -198,7 +207,7 @@ class Flow:
             for cause, errors in causes.items():
                 self._rejected_slot(cause).add(len(errors))
                 tell.message_rejected(connection, source, errors[0], len(errors))
-        for route, cause, count in work.dropped:
+        for (route, cause), count in work.dropped.items():
             self._tally.dropped(route.connection_id, route.index, cause, count)
             tell.delivery_dropped(route.connection_id, route.index, cause, count)
         for route, made in work.made:
@@ -214,41 +223,8 @@ class Flow:
         return slot
 
 
-def _without_errors(
-    route: Route, work: Work, addresses: list[Any], headers: list[Any]
-) -> list[str | None]:
-    """*addresses*, None where that or the headers cannot be made: such a signal is dropped for
-    this target, by Ditto's rule (spec: Ditto 4.5), counted and told.
-    """
-    causes: Counter[str] = Counter()
-    for i, address in enumerate(addresses):
-        if type(address) is not str:
-            causes["address_unresolved" if address is None else address.code] += 1
-            addresses[i] = None
-        elif type(headers[i]) is SignalError:
-            causes[headers[i].code] += 1
-            addresses[i] = None
-    work.dropped += [(route, cause, count) for cause, count in causes.items()]
-    return addresses
-
-
 def _pick(column: list[Any], positions: list[int]) -> list[Any]:
     return column if len(positions) == len(column) else [column[i] for i in positions]
-
-
-def _by_topic(signals: list[Signal]) -> dict[str, list[int]]:
-    groups: dict[str, list[int]] = {}
-    for i, signal in enumerate(signals):
-        groups.setdefault(topic_of(signal), []).append(i)
-    return groups
-
-
-def _message_headers(headers: dict[str, str]) -> dict[str, str]:
-    """The transport headers of an envelope (spec: Ditto 9.2)."""
-    correlation = headers.get("correlation-id")
-    if correlation is None:
-        return {"content-type": ENVELOPE_TYPE}
-    return {"content-type": ENVELOPE_TYPE, "correlation-id": correlation}
 
 
 def _now() -> str:

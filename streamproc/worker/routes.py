@@ -113,14 +113,14 @@ class Routes:
                 for topic in route.subscriptions:
                     self._by_topic.setdefault(topic, []).append(route)
 
-    def subscribed(self, topic: str, origin: str) -> list[Route]:
-        """Targets that may want signals of *topic*, but none of the connection *origin*:
-        a connection never receives what it caused itself (spec: Ditto 3.3).
+    def subscribed(self, kind: str, origin: str) -> list[Route]:
+        """Targets that may want signals of that kind of topic, but none of the connection
+        *origin*: a connection never receives what it caused itself (spec: Ditto 3.3).
         """
-        routes = self._wanting.get((topic, origin))
+        routes = self._wanting.get((kind, origin))
         if routes is None:
-            routes = [r for r in self._by_topic.get(topic, ()) if r.connection_id != origin]
-            self._wanting[topic, origin] = routes
+            routes = [r for r in self._by_topic.get(kind, ()) if r.connection_id != origin]
+            self._wanting[kind, origin] = routes
         return routes
 
 
@@ -136,16 +136,3 @@ def shares_sources(connection: Connection, connections: Iterable[Connection]) ->
 
 def _topics(connection: Connection) -> set[str]:
     return {text.partition("?")[0] for target in connection.targets for text in target.topics}
-
-
-def topic_of(signal: Signal) -> str:
-    """The target topic that a signal falls under; "" for one that nobody can subscribe to."""
-    topic = signal.topic
-    if topic is None:
-        return ""
-    return TOPICS.get((topic.group, topic.channel, topic.criterion), "")
-
-
-TOPICS = {
-    (kind.group, kind.channel, kind.criterion): topic for topic, kind in target_topic.TOPICS.items()
-}

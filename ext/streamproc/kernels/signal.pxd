@@ -2,7 +2,7 @@
 
 
 cdef class Topic:
-    """A parsed topic path. Immutable, shared: the parser keeps a bounded cache of them."""
+    """A parsed topic path. Shared: the parser keeps a bounded cache of them."""
 
     cdef readonly str full
     cdef readonly str namespace     # "_" where there is none
@@ -13,6 +13,8 @@ cdef class Topic:
     cdef readonly str action        # None where the criterion has none
     cdef readonly str subject       # messages, acks, announcements; else None
     cdef readonly str entity_id     # "namespace:name", None where the topic names no entity
+    cdef readonly str kind          # as target topics spell it, "_/_/things/twin/events"; interned
+    cdef public Topic event         # cache: of the event that a twin command causes, or None
 
 
 cdef class Signal:

@@ -2,6 +2,8 @@
 
 cimport cython
 
+from sys import intern
+
 
 class _Absent:
     """The one value that says "no such value", as JSON null is a value."""
@@ -40,6 +42,8 @@ cdef class Topic:
         self.criterion = criterion
         self.action = action
         self.subject = subject
+        channel = "" if channel == "none" else f"/{channel}"
+        self.kind = intern(f"_/_/{group}{channel}/{criterion}")
         self.entity_id = None if name == "_" or namespace == "_" else f"{namespace}:{name}"
 
     def __repr__(self):
