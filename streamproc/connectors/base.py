@@ -13,7 +13,7 @@ from __future__ import annotations
 import enum
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 from streamproc.errors import RunnerError, SignalError
 from streamproc.kernels.delivery import Delivery
@@ -125,6 +125,19 @@ class Target(Protocol):
         """Fail what is in flight with NotConnected, let go. Bounded in time. Never raises."""
 
 
+@runtime_checkable
+class Ways(Protocol):
+    """Options that say how deliveries of one key travel; without them the table's row does."""
+
+    @property
+    def ordered(self) -> bool:
+        """Whether one of a key waits for those before it."""
+
+    @property
+    def pipelined(self) -> bool:
+        """Whether the target keeps their order itself (``Can.PIPELINE``)."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Identity:
     """Which client of which connection this is."""
@@ -132,6 +145,10 @@ class Identity:
     connection_id: str
     client_index: int = 0
     client_count: int = 1
+
+
+def _to_nobody(_: str) -> None:
+    """What is told where nobody listens."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -147,6 +164,8 @@ class SourceSpec:
     prefetch_bytes: int = 16 << 20
     max_message_bytes: int = 1 << 20
     listeners: Mapping[str, int] = field(default_factory=dict)  # "host:port" -> listening fd
+    tell: Callable[[str], None] = _to_nobody
+    """Takes a sentence that a person should read, of what is odd and no failure."""
 
 
 @dataclass(frozen=True, kw_only=True)

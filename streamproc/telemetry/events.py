@@ -240,6 +240,11 @@ def message_rejected(connection: str, source: str, error: StreamprocError, count
     )
 
 
+def source_noted(connection: str, source: str, note: str) -> None:
+    """A connector found something odd that stops nothing."""
+    _log.warning("source_noted", connection=connection, source=source, note=note)
+
+
 def message_returned(connection: str, source: str, count: int) -> None:
     """A link was lost with *count* messages unsettled; the source sends them again."""
     _log.warning("message_returned", connection=connection, source=source, count=count)

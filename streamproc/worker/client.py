@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from urllib.parse import quote
 
@@ -17,6 +18,7 @@ from streamproc.control import ClientRef, ClientReport, ClientState
 from streamproc.kernels.delivery import Delivery
 from streamproc.kernels.settlement import Ticket
 from streamproc.store.queue import Queue
+from streamproc.telemetry import events as tell
 from streamproc.telemetry.slots import Block
 from streamproc.worker.intake import Intake, IntakeMetrics, Process
 from streamproc.worker.ledger import ClientLedger
@@ -98,6 +100,7 @@ class Client:
                     prefetch_bytes=limits.source_window_bytes,
                     max_message_bytes=limits.max_message_bytes,
                     listeners=listeners,
+                    tell=partial(tell.source_noted, connection.id, str(index)),
                 )
                 intake = Intake(
                     connection.id,

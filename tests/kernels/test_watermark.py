@@ -54,6 +54,7 @@ def outcomes(implementation, history):
             answer = type(error), str(error)
         seen.append(
             (answer, mark.position, mark.oldest, mark.open, mark.gap, mark.window, repr(mark))
+            + tuple(mark.snapshot(most) for most in (0, 9, 5000))
         )
     return seen
 
@@ -143,6 +144,22 @@ def test_holes_are_passed(implementation):
     assert mark.oldest == 1000
     assert mark.done([1000]) == 1001
     assert mark.oldest is None
+
+
+@BOTH
+def test_a_snapshot_says_which_offsets_above_the_watermark_are_done(implementation):
+    mark = implementation.Watermark(10)
+    assert mark.snapshot(100) == (10, b"")
+    mark.add([10, 11, 13, 26])
+    assert mark.snapshot(100) == (10, b"")
+    mark.done([11, 26])
+    assert mark.snapshot(100) == (10, bytes([0b10, 0, 0b1]))
+    assert mark.snapshot(16) == (10, bytes([0b10]))
+    assert mark.snapshot(1) == (10, b"")
+    mark.done([10])
+    assert mark.snapshot(100) == (12, bytes([0, 0b1000000]))
+    mark.done([13])
+    assert mark.snapshot(100) == (27, b"")
 
 
 @BOTH

@@ -53,5 +53,10 @@ class Watermark:
             del self._kept[offset]
         return self.position if self.window < before else None
 
+    def snapshot(self, most: int) -> tuple[int, bytes]:
+        done = [at - self.position for at, is_done in self._kept.items() if is_done]
+        bits = sum(1 << at for at in done if at < most)
+        return self.position, bits.to_bytes((bits.bit_length() + 7) // 8, "little")
+
     def __repr__(self) -> str:
         return f"<Watermark {self.position}, {self.open} open, {self.gap} held back>"

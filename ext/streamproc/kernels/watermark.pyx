@@ -9,6 +9,8 @@ of 100 with 1,000 open: 11 ns an offset, added and done; the reference takes 26 
 cimport cython
 from cpython.array cimport array, clone
 from cpython.bytearray cimport PyByteArray_AS_STRING
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
+from libc.string cimport memset
 
 cdef enum:
     FIRST_SIZE = 64
@@ -96,6 +98,38 @@ cdef class Watermark:
         self._head = head
         self.position = self._offsets.data.as_longlongs[(head - 1) & self._mask] + 1
         return self.position
+
+    def snapshot(self, Py_ssize_t most):
+        """``(position, bits)``: bit i, lowest first, says that offset position + i is done.
+
+        Of the first *most* offsets from the watermark; empty if none of them is done. One call,
+        so that both belong together whichever thread asks.
+        """
+        cdef Py_ssize_t at, size
+        cdef long long distance, last = -1
+        cdef char *flags = PyByteArray_AS_STRING(self._done)
+        cdef long long *ring = self._offsets.data.as_longlongs
+        cdef bytes bits
+        cdef unsigned char *into
+        if self._tail - self._head == self.open:
+            return self.position, b""
+        for at in range(self._head, self._tail):
+            distance = ring[at & self._mask] - self.position
+            if distance >= most:
+                break
+            if flags[at & self._mask]:
+                last = distance
+        size = <Py_ssize_t>(last // 8 + 1) if last >= 0 else 0
+        bits = PyBytes_FromStringAndSize(NULL, size)
+        into = <unsigned char *>PyBytes_AS_STRING(bits)
+        memset(into, 0, size)
+        for at in range(self._head, self._tail):
+            distance = ring[at & self._mask] - self.position
+            if distance > last:
+                break
+            if flags[at & self._mask]:
+                into[distance >> 3] |= <unsigned char>(1 << (distance & 7))
+        return self.position, bits
 
     cdef Py_ssize_t _find(self, long long offset) noexcept:
         """Where *offset* is in the ring, or -1."""

@@ -34,3 +34,10 @@ class KafkaOptions(Section, frozen=True, kw_only=True):
     debug_enabled: Annotated[
         bool, Meta(description="Acknowledgements carry the record's metadata.")
     ] = False
+    skip_settled: Annotated[
+        bool,
+        Meta(
+            description="Commits say which messages beyond their offset are settled, too, so "
+            "that these do not come again after a restart."
+        ),
+    ] = True

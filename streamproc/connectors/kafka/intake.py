@@ -1,6 +1,6 @@
 """The thread that owns a consumer: librdkafka is called from nowhere else.
 
-It reads while there is room, hands batches to the event loop, stores what is settled, and
+It reads while there is room, hands batches to the event loop, commits what is settled, and
 keeps serving the group while there is no room. It is never waited for without a deadline.
 """
 
@@ -15,6 +15,9 @@ from typing import Any, Protocol, cast
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from streamproc.connectors.kafka import faults
+from streamproc.connectors.kafka.commits import EVERY_S, Commits
+from streamproc.connectors.kafka.finished import Finished, Foreign
+from streamproc.connectors.kafka.finished import decode as decode_metadata
 from streamproc.connectors.kafka.partition import Partition
 from streamproc.connectors.kafka.records import Arrival, Record, correlation_ids, decode
 from streamproc.connectors.kafka.room import Room
@@ -38,6 +41,7 @@ class Loop(Protocol):
     def opened(self) -> None: ...
     def arrived(self, arrivals: list[Arrival]) -> None: ...
     def close_partitions(self, partitions: Sequence[Partition]) -> None: ...
+    def noted(self, note: str) -> None: ...
     def ended(self, error: RunnerError | None) -> None: ...
 
 
@@ -52,17 +56,21 @@ class Intake(threading.Thread):
         loop: Loop,
         *,
         from_end: bool,
+        skip_settled: bool,
     ) -> None:
         super().__init__(name=f"kafka-{settings['client.id']}", daemon=True)
-        self._settings = settings | {"error_cb": self._on_error}
+        self._settings = settings | {"error_cb": self._on_error, "on_commit": self._on_commit}
         self._topics = list(topics)
         self._room = room
         self._loop = loop
         self._from_end = from_end
+        self._skip_settled = skip_settled
+        self._commits = Commits(skip_settled=skip_settled, tell=loop.noted)
         self._partitions: dict[tuple[str, int], Partition] = {}
         self._known: dict[str, int] = {}  # topic -> its partitions when we opened
         self._paused: set[Partition] = set()
-        self._news: deque[Partition] = deque()  # something to store
+        self._news: deque[Partition] = deque()  # something to commit
+        self._settled = 0  # messages; written by the event loop
         self._orders: deque[Callable[[Consumer], None]] = deque()
         self._rewinds: dict[Partition, tuple[float, int]] = {}  # -> (when, offset)
         self._last_error: KafkaError | None = None
@@ -74,8 +82,9 @@ class Intake(threading.Thread):
 
     # Called on the event loop.
 
-    def settled(self, partition: Partition) -> None:
+    def settled(self, partition: Partition, messages: int) -> None:
         """There is something new to commit."""
+        self._settled += messages
         self._news.append(partition)
 
     def rewind(self, partition: Partition, offset: int, delay_s: float) -> None:
@@ -84,7 +93,7 @@ class Intake(threading.Thread):
         self._orders.append(lambda _: self._rewinds.__setitem__(partition, (at, offset)))
 
     def stop_reading(self) -> None:
-        """Take no more; go on storing, and stay in the group."""
+        """Take no more; go on committing, and stay in the group."""
         self._reading = False
 
     def end(self) -> None:
@@ -162,7 +171,7 @@ class Intake(threading.Thread):
             return
         self._full_since = None
         self._hold(consumer, everything=False)
-        messages = consumer.consume(1, TURN_S)
+        messages = consumer.consume(1, self._patience(TURN_S))
         if not messages:
             self._probe(consumer)
             return
@@ -182,7 +191,12 @@ class Intake(threading.Thread):
                 self._take([message])
         self._room.freed.clear()
         if not self._room.left() or not self._reading:
-            self._room.freed.wait(TURN_S / 2)
+            self._room.freed.wait(self._patience(TURN_S / 2))
+
+    def _patience(self, longest_s: float) -> float:
+        """How long to wait at most: what may be settled meanwhile is to be committed soon."""
+        waits = self._commits.pending or any(p.is_open for p in self._partitions.values())
+        return min(EVERY_S, longest_s) if waits else longest_s
 
     def _take(self, messages: list[Message]) -> None:
         errors = [error for message in messages if (error := message.error()) is not None]
@@ -203,7 +217,8 @@ class Intake(threading.Thread):
     def _obey(self, consumer: Consumer) -> None:
         while self._orders:
             self._orders.popleft()(consumer)
-        self._store_news(consumer)
+        self._hear_news()
+        self._commits.serve(consumer, self._settled)
         now = time.monotonic()
         for old in [old for old, (at, _) in self._rewinds.items() if at <= now]:
             _, offset = self._rewinds.pop(old)
@@ -217,7 +232,11 @@ class Intake(threading.Thread):
             self._paused.discard(old)
             consumer.resume([here])
         consumer.seek(here)
-        new = Partition(old.topic, old.number, offset, old.stored)
+        # Of what was handed out before, what is settled need not come again either.
+        position, bits = old.snapshot()
+        done = None if position is None else Finished(position, bits, old.leader_epoch)
+        new = Partition(old.topic, old.number, offset, old.stored, done if bits else None)
+        new.stored_bits, new.leader_epoch = old.stored_bits, old.leader_epoch
         self._partitions[old.topic, old.number] = new
         self._news.append(new)
 
@@ -236,33 +255,11 @@ class Intake(threading.Thread):
             consumer.resume([_place(partition) for partition in less])
         self._paused = wanted
 
-    def _store_news(self, consumer: Consumer) -> None:
-        partitions = []
+    def _hear_news(self) -> None:
         while self._news:
             partition = self._news.popleft()
             if self._partitions.get((partition.topic, partition.number)) is partition:
-                partitions.append(partition)
-        if partitions:
-            self._store(consumer, partitions)
-
-    def _store(self, consumer: Consumer, partitions: Sequence[Partition]) -> None:
-        """Store what is settled, never past a gap; librdkafka commits it in the background."""
-        stored: dict[Partition, int] = {}
-        for partition in partitions:
-            offset = partition.position
-            if offset is not None and offset != partition.stored:
-                stored[partition] = offset
-        if not stored:
-            return
-        places = [TopicPartition(p.topic, p.number, at) for p, at in stored.items()]
-        try:
-            consumer.store_offsets(offsets=places)
-        except KafkaException as failure:
-            if failure.args[0].code() != KafkaError._STATE:
-                raise
-            return  # they were taken from us, and we are about to hear of it
-        for partition, offset in stored.items():
-            partition.stored = offset
+                self._commits.changed(partition)
 
     def _probe(self, consumer: Consumer) -> None:
         """All brokers are down, as it seems: see whether one answers, and not for ever."""
@@ -278,8 +275,8 @@ class Intake(threading.Thread):
 
     def _leave(self, consumer: Consumer) -> None:
         try:
-            self._store_news(consumer)
-            consumer.close()  # revokes, commits what is stored, leaves the group
+            self._hear_news()
+            consumer.close()  # revokes, which commits, and leaves the group
         except (KafkaException, RuntimeError):
             pass  # the group will find out; what was not committed comes again
 
@@ -293,39 +290,60 @@ class Intake(threading.Thread):
                 return  # said more
         self._last_error = error
 
-    def _on_assign(self, consumer: Consumer, places: list[TopicPartition]) -> None:
-        starts: list[TopicPartition] = []
-        if self._from_end and places:
-            starts = self._fresh(consumer, places)
-        for place in places:
-            key = (place.topic, place.partition)
-            self._partitions[key] = Partition(place.topic, place.partition)
-        if starts:
-            by_place = {(place.topic, place.partition): place for place in starts}
-            consumer.incremental_assign(
-                [by_place.get((place.topic, place.partition), place) for place in places]
-            )
-            consumer.store_offsets(offsets=starts)
+    def _on_commit(self, error: KafkaError | None, places: list[TopicPartition]) -> None:
+        self._commits.ended(error, places, self._find)
 
-    def _fresh(self, consumer: Consumer, places: list[TopicPartition]) -> list[TopicPartition]:
+    def _on_assign(self, consumer: Consumer, places: list[TopicPartition]) -> None:
+        if not places:
+            return
+        fresh: list[TopicPartition] = []
+        starts: list[TopicPartition] = []
+        for place in consumer.committed(places, timeout=ASK_S):
+            if place.error is not None:
+                raise KafkaException(place.error)
+            finished = self._finished(place) if self._skip_settled else None
+            self._partitions[place.topic, place.partition] = Partition(
+                place.topic, place.partition, finished=finished
+            )
+            is_new = place.offset < 0 and place.partition < self._known.get(place.topic, 0)
+            if is_new and self._from_end:
+                place = self._end(consumer, place)
+                fresh.append(place)
+            starts.append(TopicPartition(place.topic, place.partition, place.offset))
+        consumer.incremental_assign(starts)
+        if fresh:
+            self._commits.send(consumer, fresh)
+
+    def _end(self, consumer: Consumer, place: TopicPartition) -> TopicPartition:
         """Where the group has never been begins at its end, and says so, so that a restart
         does not begin at a later end. A partition that is new since begins at its beginning."""
-        starts = []
-        for place in consumer.committed(places, timeout=ASK_S):
-            if place.offset < 0 and place.partition < self._known.get(place.topic, 0):
-                _, end = consumer.get_watermark_offsets(place, timeout=ASK_S)
-                starts.append(TopicPartition(place.topic, place.partition, end))
-        return starts
+        _, end = consumer.get_watermark_offsets(place, timeout=ASK_S)
+        return TopicPartition(place.topic, place.partition, end)
+
+    def _finished(self, place: TopicPartition) -> Finished | None:
+        """What the last commit says of messages above its offset."""
+        try:
+            return decode_metadata(place.offset, place.metadata)
+        except Foreign as why:
+            self._loop.noted(
+                f"the commit of {place.topic}#{place.partition} at {place.offset} has metadata "
+                f"that is ignored: {why}"
+            )
+            return None
 
     def _on_revoke(self, consumer: Consumer, places: list[TopicPartition]) -> None:
-        """Hand out no more, give the runner a little time, store, and let go."""
+        """Hand out no more, give the runner a little time, commit, and let go.
+
+        The client library sends the commit before it gives the partitions up, and waits for
+        the answer.
+        """
         leaving = self._pop(places)
         self._loop.close_partitions(leaving)
         if not self._ending:
             ends = time.monotonic() + DRAIN_S
             for partition in leaving:
                 partition.drained.wait(max(ends - time.monotonic(), 0))
-        self._store(consumer, leaving)
+        self._commits.commit(consumer, leaving)
         for partition in leaving:
             partition.gone = True
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import threading
 
+from streamproc.connectors.kafka.finished import SPAN, Finished
 from streamproc.kernels.watermark import Watermark
 
 MOST_HELD_BACK = 1 << 16
@@ -21,22 +22,31 @@ class Partition:
     """``gone``: receipts do not count any more. ``closing``: nothing more is handed out.
 
     ``first`` and ``stored`` continue an older epoch: where it stood, and what it had stored.
+    ``finished``: what of it was done before, and is not handed out.
     """
 
     __slots__ = (
         "_first",
         "closing",
         "drained",
+        "finished",
         "gone",
         "is_full",
+        "leader_epoch",
         "number",
         "stored",
+        "stored_bits",
         "topic",
         "watermark",
     )
 
     def __init__(
-        self, topic: str, number: int, first: int | None = None, stored: int | None = None
+        self,
+        topic: str,
+        number: int,
+        first: int | None = None,
+        stored: int | None = None,
+        finished: Finished | None = None,
     ) -> None:
         self.topic = topic
         self.number = number
@@ -45,7 +55,11 @@ class Partition:
         self.is_full = False
         self.drained = threading.Event()  # set when closing and nothing is open
         self.watermark: Watermark | None = None  # until something is handed out
-        self.stored = stored  # written by the thread: the offset last stored
+        # Written by the thread.
+        self.finished = finished
+        self.leader_epoch = 0  # of the newest message read
+        self.stored = stored  # the offset last committed
+        self.stored_bits: bytes | None = b""  # ... and what was said of those above it
         self._first = first
 
     @property
@@ -53,30 +67,40 @@ class Partition:
         """The offset to commit, or None where there is none yet."""
         return self._first if self.watermark is None else self.watermark.position
 
+    def snapshot(self) -> tuple[int | None, bytes]:
+        """The offset to commit, and which above it are done: see ``Watermark.snapshot``."""
+        return (self._first, b"") if self.watermark is None else self.watermark.snapshot(SPAN)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether something is handed out and not settled."""
+        return self.watermark is not None and self.watermark.open > 0
+
     def has_room(self, count: int) -> bool:
         """Whether *count* messages more may be handed out."""
         return self.watermark is None or self.watermark.window + count <= MOST_HELD_BACK
 
-    def hand_out(self, offsets: list[int], expired: list[int]) -> None:
-        """Both go out; the *expired* ones are done already."""
-        every = sorted(offsets + expired) if expired else offsets
+    def hand_out(self, offsets: list[int], done: list[int]) -> None:
+        """Both go out; the *done* ones are done already."""
+        every = sorted(offsets + done) if done else offsets
         if self.watermark is None:
             if self._first is None:
                 self._first = self.stored = every[0]
             self.watermark = Watermark(self._first)
         self.watermark.add(every)
-        if expired:
-            self.watermark.done(expired)
+        if done:
+            self.watermark.done(done)
 
     def settle(self, offsets: list[int]) -> bool:
         """They are done. Whether there is something new to commit."""
         watermark = self.watermark
         if watermark is None:
             return False
-        advanced = watermark.done(offsets)
+        before = watermark.open
+        watermark.done(offsets)
         if self.closing and not watermark.open:
             self.drained.set()
-        return advanced is not None
+        return watermark.open < before
 
     def close(self) -> None:
         """Hand out nothing more."""

@@ -10,6 +10,7 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol
 
+from streamproc.connectors.kafka.finished import Finished
 from streamproc.connectors.kafka.partition import Partition
 
 Find = Callable[[str, int], Partition | None]
@@ -26,12 +27,14 @@ class Record(Protocol):
     def value(self) -> bytes | None: ...
     def headers(self) -> list[tuple[str, bytes | None]] | None: ...
     def timestamp(self) -> tuple[int, int]: ...  # kind, milliseconds
+    def leader_epoch(self) -> int | None: ...
 
 
 class Arrival:
-    """Messages of one partition, in order. Those that had expired are only offsets."""
+    """Messages of one partition, in order. ``done``: offsets of those that are not handed out,
+    for they had expired, or were settled before; ``expired`` counts the first kind."""
 
-    __slots__ = ("expired", "headers", "offsets", "partition", "payloads", "size")
+    __slots__ = ("done", "expired", "headers", "offsets", "partition", "payloads", "size")
 
     def __init__(
         self,
@@ -44,7 +47,8 @@ class Arrival:
         self.payloads = payloads
         self.headers = headers
         self.offsets = offsets
-        self.expired: list[int] = []
+        self.done: list[int] = []
+        self.expired = 0
         self.size = sum(map(len, payloads)) + OVERHEAD_BYTES * len(payloads)
 
     def drop_expired(self, now_ms: float) -> None:
@@ -52,7 +56,8 @@ class Arrival:
         late = [is_expired(headers, now_ms) for headers in self.headers]
         if any(late):
             keep = [not one for one in late]
-            self.expired = list(itertools.compress(self.offsets, late))
+            self.done += itertools.compress(self.offsets, late)
+            self.expired = sum(late)
             self.payloads = list(itertools.compress(self.payloads, keep))
             self.headers = list(itertools.compress(self.headers, keep))
             self.offsets = list(itertools.compress(self.offsets, keep))
@@ -75,9 +80,34 @@ def decode(
     for topic, number, end in _runs(messages):
         partition = find(topic, number)
         if partition is not None:
-            arrivals.append(_arrival(partition, topic, messages[start:end], ids, now_ms))
+            run = messages[start:end]
+            partition.leader_epoch = max(partition.leader_epoch, run[-1].leader_epoch() or 0)
+            if partition.finished is None:
+                arrivals.append(_arrival(partition, topic, run, ids, now_ms))
+            else:
+                arrivals.append(_unfinished(partition, partition.finished, run, ids, now_ms))
         start = end
     return arrivals
+
+
+def _unfinished(
+    partition: Partition,
+    finished: Finished,
+    messages: Sequence[Record],
+    ids: Iterator[str],
+    now_ms: float,
+) -> Arrival:
+    """Those of *messages* that were not settled before they were read this time."""
+    if messages[0].offset() < finished.position:
+        partition.finished = None
+        return _arrival(partition, partition.topic, messages, ids, now_ms)
+    wanted = finished.wanted(messages)
+    left = list(itertools.compress(messages, wanted))
+    arrival = _arrival(partition, partition.topic, left, ids, now_ms)
+    arrival.done += (m.offset() for m, want in zip(messages, wanted, strict=True) if not want)
+    if finished.is_over(messages[-1].offset()):
+        partition.finished = None
+    return arrival
 
 
 def _runs(messages: Sequence[Record]) -> Iterator[tuple[str, int, int]]:

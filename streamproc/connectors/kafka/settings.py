@@ -12,9 +12,6 @@ from streamproc.errors import Misconfigured
 KIB = 1024
 MIB = 1024 * KIB
 
-COMMIT_EVERY_MS = 100
-"""What a killed worker had settled since its last commit comes again."""
-
 SESSION_TIMEOUT_S = 10.0
 """How long a dead consumer keeps its partitions from the others."""
 
@@ -50,10 +47,9 @@ def consumer(spec: SourceSpec) -> dict[str, Any]:
         "session.timeout.ms": int(SESSION_TIMEOUT_S * 1000),
         "heartbeat.interval.ms": 2_000,
         "max.poll.interval.ms": 60_000,
-        # What is stored is committed in the background; only what is settled is stored.
+        # We commit ourselves: only what is settled (see Commits).
         "enable.auto.offset.store": False,
-        "enable.auto.commit": True,
-        "auto.commit.interval.ms": COMMIT_EVERY_MS,
+        "enable.auto.commit": False,
         "queued.max.messages.kbytes": budget // KIB,
         "queued.min.messages": max(spec.prefetch, 1),
         "fetch.max.bytes": budget,

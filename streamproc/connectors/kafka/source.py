@@ -62,6 +62,7 @@ class KafkaSource:
             self._room,
             bridge,
             from_end=spec.options.consumer_offset_reset == "latest",
+            skip_settled=spec.options.skip_settled,
         )
         intake.start()
         try:
@@ -101,7 +102,7 @@ class KafkaSource:
             self._rewind(intake, partition)
             return
         if partition.settle(list(tokens)):
-            intake.settled(partition)
+            intake.settled(partition, len(tokens))
             if partition.is_full and partition.has_room(MOST_HELD_BACK // 2):
                 partition.is_full = False
                 self._wake()
@@ -161,17 +162,17 @@ class KafkaSource:
 
     def _has_room(self, arrival: Arrival) -> bool:
         partition = arrival.partition
-        partition.is_full = not partition.has_room(len(arrival.offsets) + len(arrival.expired))
+        partition.is_full = not partition.has_room(len(arrival.offsets) + len(arrival.done))
         return not partition.is_full
 
     def _hand_out(self, arrival: Arrival) -> None:
         partition = arrival.partition
-        partition.hand_out(arrival.offsets, arrival.expired)
-        self.expired += len(arrival.expired)
+        partition.hand_out(arrival.offsets, arrival.done)
+        self.expired += arrival.expired
         if self._at_most_once:
             partition.settle(arrival.offsets)
-        if (self._at_most_once or arrival.expired) and self._intake is not None:
-            self._intake.settled(partition)
+        if (self._at_most_once or arrival.done) and self._intake is not None:
+            self._intake.settled(partition, len(arrival.offsets))
 
     def _rewind(self, intake: Intake, partition: Partition) -> None:
         offset = partition.position
@@ -207,6 +208,9 @@ class KafkaSource:
             self._rewinds.pop((partition.topic, partition.number), None)
         self._wake()
 
+    def noted(self, note: str) -> None:
+        self._spec.tell(note)
+
     def failed(self, error: RunnerError) -> None:
         self._error = error
         self._wake()
@@ -230,6 +234,9 @@ class _Bridge:
     def close_partitions(self, partitions: Sequence[Partition]) -> None:
         self._call(self._close_partitions, partitions)
 
+    def noted(self, note: str) -> None:
+        self._call(self._noted, note)
+
     def ended(self, error: RunnerError | None) -> None:
         self._call(self._ended, error)
 
@@ -248,6 +255,10 @@ class _Bridge:
     def _close_partitions(self, partitions: Sequence[Partition]) -> None:
         if self.source is not None:
             self.source.close_partitions(partitions)
+
+    def _noted(self, note: str) -> None:
+        if self.source is not None:
+            self.source.noted(note)
 
     def _ended(self, error: RunnerError | None) -> None:
         self.gone.set()

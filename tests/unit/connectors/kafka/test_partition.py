@@ -10,10 +10,14 @@ def test_nothing_to_commit_before_something_is_settled():
     assert partition.position is None
     partition.hand_out([7, 8, 9], [])
     assert (partition.position, partition.stored) == (7, 7)
+    assert partition.settle([8])
+    assert partition.snapshot() == (7, bytes([0b10]))
     assert not partition.settle([8])
-    assert partition.position == 7
     assert partition.settle([7])
-    assert partition.position == 9
+    assert partition.snapshot() == (9, b"")
+    assert partition.is_open
+    assert partition.settle([9])
+    assert not partition.is_open
 
 
 def test_expired_messages_are_done_and_hold_nothing_back():

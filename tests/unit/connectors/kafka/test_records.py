@@ -29,6 +29,10 @@ class Fake(NamedTuple):
     name: bytes | None = None
     fields: list[tuple[str, bytes | None]] | None = None
     ms: int = NOW
+    epoch: int | None = 0
+
+    def leader_epoch(self):
+        return self.epoch
 
     def topic(self):
         return self.place[0]
@@ -124,7 +128,7 @@ def test_expired_messages_leave_only_their_offsets():
             Fake(4, body=b"no ttl"),
         ]
     )
-    assert arrival.expired == [0, 3]
+    assert (arrival.done, arrival.expired) == ([0, 3], 2)
     assert arrival.offsets == [1, 4]
     assert arrival.payloads == [b"good", b"no ttl"]
     assert len(arrival.headers) == 2
@@ -165,7 +169,7 @@ def test_grouping_loses_nothing_keeps_the_order_and_leaves_out_what_is_not_ours(
         ]
         assert seen.get(where, []) == wanted
     assert set(seen) <= known
-    late = sorted(offset for arrival in arrivals for offset in arrival.expired)
+    late = sorted(offset for arrival in arrivals for offset in arrival.done)
     assert late == [at for at, (t, n, gone) in enumerate(places) if gone and (t, n) in known]
 
 

@@ -137,6 +137,7 @@ def test_clients_and_consumers_have_names_of_their_own():
 
 def test_only_what_is_settled_is_committed_and_the_producer_makes_no_doubles():
     assert consumer()["enable.auto.offset.store"] is False
+    assert consumer()["enable.auto.commit"] is False
     assert producer()["enable.idempotence"] is True
 
 
