@@ -91,4 +91,4 @@ def test_what_is_no_signal_is_refused() -> None:
     loops = (columns.by_kind, columns.own_headers, columns.transport_headers)
     for loop in (*loops, columns.ordering_keys):
         with pytest.raises(TypeError):
-            loop([None])  # type: ignore[operator]
+            loop([None])  # type: ignore[list-item]
