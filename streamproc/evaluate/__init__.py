@@ -9,6 +9,7 @@ from __future__ import annotations
 OPS: dict[str, str] = {
     "template": "streamproc.evaluate.template:template",
     "http": "streamproc.evaluate.http:http",
+    "hmac": "streamproc.evaluate.hmac:hmac",
     "header-mapping": "streamproc.evaluate.template:header_mapping",
     "enforcement": "streamproc.evaluate.template:enforcement",
     "rql": "streamproc.evaluate.rql:rql",

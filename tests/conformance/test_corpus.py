@@ -12,7 +12,7 @@ ROOT = Path(__file__).resolve().parents[2]
 CORPUS = ROOT.parent / "shared" / "corpus"
 FILES = [
     *("placeholders", "functions", "rql", "protocol_topics", "topics", "enforcement"),
-    *("header_mapping", "pointers", "connection_validation", "acks"),
+    *("header_mapping", "pointers", "connection_validation", "acks", "hmac", "http_address"),
 ]
 
 
