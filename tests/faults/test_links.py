@@ -5,6 +5,7 @@ does not answer, whose port is closed or whose queue is missing.
 from __future__ import annotations
 
 import shutil
+import signal
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -112,10 +113,20 @@ def test_a_connection_that_cannot_open_delays_no_other(
         config = {
             "workers": 1,
             **ends.policies(),
-            "connections": [*hopeless, generator, push("good", url)],
+            "connections": hopeless,
         }
         with Service(tmp_path, config) as service:
             service.launch()
+            service.eventually(
+                lambda: (
+                    [each["live"] for each in service.status()["clients"]].count("opening")
+                    > UNANSWERED
+                ),
+                "all look-ups under way",
+            )
+            service.config["connections"] = [*hopeless, generator, push("good", url)]
+            service.write_config()
+            service.signal(signal.SIGHUP)
             service.eventually(lambda: good.figures()["unique"] == MESSAGES, "all delivered")
             states: dict[str, dict[str, Any]] = {}
 
