@@ -11,9 +11,10 @@ from urllib.parse import quote
 
 from streamproc.config.connection import Connection
 from streamproc.config.options import options_of
+from streamproc.config.section import Section
 from streamproc.config.service import Service
 from streamproc.connectors import CONNECTORS
-from streamproc.connectors.base import Can, Identity, SourceSpec, TargetSpec
+from streamproc.connectors.base import Can, Identity, SourceSpec, TargetSpec, Ways
 from streamproc.control import ClientRef, ClientReport, ClientState
 from streamproc.kernels.delivery import Delivery
 from streamproc.kernels.settlement import Ticket
@@ -74,6 +75,7 @@ class Client:
         )
         if connection.targets:
             factory = row.target_factory()
+            ordered, pipelined = _ways(row.can, options)
             ledger = ClientLedger(connection.id, tally, parking, service.retry, block)
             self.outlet = Outlet(
                 lambda outlet: factory(
@@ -81,11 +83,12 @@ class Client:
                         identity=identity, connection=connection, options=options, receipts=outlet
                     )
                 ),
-                depth=PIPELINE_DEPTH if Can.PIPELINE in row.can else 1,
+                depth=PIPELINE_DEPTH if pipelined else 1,
                 retry=service.retry,
                 ledger=ledger,
                 changed=changed,
                 spill=_spill_rule(ref.id, service, ledger, writer),
+                ordered=ordered,
             )
         limits = service.limits
         for index, source in enumerate(connection.sources):
@@ -179,6 +182,13 @@ class Client:
         for (inbound, client), numbers in peers.items():
             inbound.back(client, numbers)  # type: ignore[attr-defined]
         return own
+
+
+def _ways(can: Can, options: Section) -> tuple[bool, bool]:
+    """Whether deliveries of a key wait for each other, and whether the target sees to that."""
+    if isinstance(options, Ways):
+        return options.ordered, options.pipelined
+    return True, Can.PIPELINE in can
 
 
 def _spill_rule(

@@ -77,10 +77,11 @@ class Outlet:
         ledger: Ledger,
         changed: Callable[[], None],
         spill: SpillRule | None = None,
+        ordered: bool = True,
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self._target = make(self)
-        self.lanes = Lanes(self._target.capacity, depth)
+        self.lanes = Lanes(self._target.capacity, depth, ordered)
         self.link = Link("target", self._target.open, self._target.close, changed)
         self._retry = retry
         self._ledger = ledger
@@ -91,7 +92,6 @@ class Outlet:
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = 0.0
         self._stalled: list[Lane] = []  # wait for the link
-        self._why: dict[str, RunnerError] = {}  # key -> why its lane is held
         self._spill_rule = spill
         self._spill: Spill | None = None
         # Whether sources that feed this target feed others too. If not, back-pressure is the
@@ -188,14 +188,12 @@ class Outlet:
     # Lanes that were held go again: after a wait, or when the link is back.
 
     def _retry_later(self, deliveries: list[Delivery], error: RunnerError) -> None:
-        for delivery in deliveries:
-            self._why[delivery.key] = error
         self._ledger.retried(deliveries, error)
-        self._hold(self.lanes.failed(deliveries))
+        self._hold(self.lanes.failed(deliveries, error))
 
     def _hold(self, lanes: list[Lane]) -> None:
         for lane in lanes:
-            error = self._why.pop(lane.key)
+            error = lane.why
             if isinstance(error, NotConnected) and not self._open:
                 self._stalled.append(lane)
             else:

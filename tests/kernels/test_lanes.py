@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import event, settings
+from hypothesis import event, given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from streamproc.kernels.delivery import Delivery
-from streamproc.kernels.lanes import Lanes
+from streamproc.kernels.lanes import Lane, Lanes
 
 KEYS = ["a", "b", "c"]
 
@@ -181,3 +181,36 @@ def test_attempts_count_writes() -> None:
         (lane,) = lanes.failed([item])
         assert lane.attempts == attempt
         lanes.release(lane)
+
+
+@given(st.data())
+def test_without_order_a_retry_holds_up_nobody(data: st.DataObject) -> None:
+    """Deliveries of one key go as those of many do; each has its receipt, none comes twice."""
+    lanes = Lanes(capacity := data.draw(st.integers(1, 6), label="capacity"), ordered=False)
+    items = [delivery("a") for _ in range(data.draw(st.integers(1, 20), label="count"))]
+    lanes.offer(items, 0.0)
+    waiting, flying, done = list(items), [], []
+    held: list[tuple[Delivery, Lane]] = []
+    for _ in range(data.draw(st.integers(0, 30), label="steps")):
+        free = capacity - len(flying)
+        assert lanes.take() == waiting[:free]
+        flying += waiting[:free]
+        del waiting[:free]
+        if held and data.draw(st.booleans(), label="release"):
+            item, lane = held.pop()
+            lanes.release(lane)
+            waiting.append(item)
+        if flying and data.draw(st.booleans(), label="fail"):
+            event("failed")
+            failed, flying = flying, []
+            found = lanes.failed(failed, "why")
+            assert len(found) == len(failed)
+            assert all(lane.why == "why" and lane.key == "a" for lane in found)
+            held += zip(failed, found, strict=True)
+        elif flying:
+            done.append(flying.pop())
+            assert lanes.done(done[-1:]) == []
+        assert len(lanes) == lanes.busy == len(items) - len(done)
+        assert lanes.held == len(held)
+    lanes.failed(flying)
+    assert set(lanes.clear()) == set(items) - set(done)

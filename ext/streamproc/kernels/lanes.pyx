@@ -16,6 +16,8 @@ from streamproc.kernels.delivery cimport Delivery
 @cython.freelist(1024)
 cdef class Lane:
     cdef readonly str key
+    cdef object name            # in the table of lanes
+    cdef readonly object why    # why it is held: what was said of the last that failed
     cdef Delivery head          # waiting, oldest first
     cdef Delivery tail
     cdef Lane next              # in the queue of lanes that may go
@@ -52,7 +54,8 @@ cdef class Lanes:
     """The deliveries of one client.
 
     ``capacity``: most in flight. ``depth``: most of one key in flight; above 1 only for a
-    target that keeps the order of what is written to it (``Can.PIPELINE``).
+    target that keeps the order of what is written to it (``Can.PIPELINE``). Not ``ordered``:
+    each delivery has a lane of its own, and waits for no other.
     """
 
     cdef dict _lanes
@@ -60,17 +63,19 @@ cdef class Lanes:
     cdef Lane _last
     cdef unsigned long long _places
     cdef int _depth
+    cdef bint _ordered
     cdef public Py_ssize_t capacity
     cdef readonly Py_ssize_t waiting        # deliveries, held ones included
     cdef readonly Py_ssize_t in_flight      # deliveries
     cdef readonly Py_ssize_t held           # lanes
     cdef readonly Py_ssize_t size_bytes     # of all deliveries here
 
-    def __cinit__(self, Py_ssize_t capacity, int depth=1):
+    def __cinit__(self, Py_ssize_t capacity, int depth=1, bint ordered=True):
         if capacity < 1 or depth < 1:
             raise ValueError("capacity and depth are at least 1")
         self._lanes = {}
         self._depth = depth
+        self._ordered = ordered
         self.capacity = capacity
 
     def __len__(self):
@@ -79,7 +84,7 @@ cdef class Lanes:
 
     @property
     def busy(self):
-        """Keys with a delivery here."""
+        """Lanes: keys with a delivery here."""
         return len(self._lanes)
 
     cdef int _queue(self, Lane lane) except -1:
@@ -96,15 +101,18 @@ cdef class Lanes:
         cdef Delivery delivery
         cdef Lane lane
         cdef PyObject *found
+        cdef object name
         for item in deliveries:
             delivery = <Delivery?>item
             if delivery.lane is not None:
                 raise ValueError(f"{delivery!r} is in a lane already")
-            found = PyDict_GetItemWithError(self._lanes, delivery.key)
+            name = delivery.key if self._ordered else self._places
+            found = PyDict_GetItemWithError(self._lanes, name)
             if found is NULL:
                 lane = Lane.__new__(Lane)
                 lane.key = delivery.key
-                self._lanes[delivery.key] = lane
+                lane.name = name
+                self._lanes[name] = lane
             else:
                 lane = <Lane>found
             delivery.lane = lane
@@ -192,11 +200,11 @@ cdef class Lanes:
                 if not lane.queued:
                     self._queue(lane)
             elif lane.in_flight == 0:
-                del self._lanes[lane.key]
+                del self._lanes[lane.name]
         return restored or []
 
-    def failed(self, deliveries):
-        """They are to be written again. -> lanes that now await release().
+    def failed(self, deliveries, why=None):
+        """They are to be written again, because of *why*. -> lanes that now await release().
 
         Nothing of their keys goes before; a lane is returned when all its writes are back.
         """
@@ -212,6 +220,7 @@ cdef class Lanes:
             if lane.failed is None:
                 lane.failed = []
             lane.failed.append(delivery)
+            lane.why = why
             if not lane.held:
                 lane.held = True
                 self.held += 1
@@ -243,11 +252,12 @@ cdef class Lanes:
         if not lane.held or lane.in_flight:
             raise ValueError(f"{lane!r} does not await release")
         lane.held = False
+        lane.why = None
         self.held -= 1
         if lane.head is not None:
             self._queue(lane)
         else:
-            del self._lanes[lane.key]
+            del self._lanes[lane.name]
 
     def shed(self):
         """Take out what waits and has never been written, in the order of arrival.
@@ -276,9 +286,9 @@ cdef class Lanes:
             lane.queued = False
             lane.next = None
             if lane.head is None and lane.in_flight == 0 and not lane.held:
-                empty.append(lane.key)
-        for key in empty:
-            del self._lanes[key]
+                empty.append(lane.name)
+        for item in empty:
+            del self._lanes[item]
         self._first = self._last = None
         for item in out:
             delivery = <Delivery>item

@@ -37,6 +37,7 @@ def outlet(
     depth: int = 1,
     retry: Retry = QUICK,
     room: int = 1 << 30,
+    ordered: bool = True,
 ) -> tuple[Outlet, Script, Book]:
     book = Book(room)
     scripts: list[Script] = []
@@ -45,7 +46,9 @@ def outlet(
         scripts.append(Script(receipts, capacity, answer))
         return scripts[0]
 
-    built = Outlet(make, depth=depth, retry=retry, ledger=book, changed=lambda: None)
+    built = Outlet(
+        make, depth=depth, retry=retry, ledger=book, changed=lambda: None, ordered=ordered
+    )
     return built, scripts[0], book
 
 
@@ -63,6 +66,22 @@ async def test_everything_is_delivered_in_order_per_key_whatever_fails() -> None
     assert by_key(book.done) == by_key(items)
     assert len(book.again) > 20
     assert script.most == 4
+    await made.close()
+
+
+async def test_without_order_a_retry_holds_up_no_other_of_its_key() -> None:
+    others: list[Delivery] = []
+
+    def answer(delivery: Delivery) -> RunnerError | None:
+        good = delivery.address != "a/0" or len(others) == 3
+        return None if good else DeliveryFailed("busy")
+
+    made, _, book = outlet(answer, capacity=101, ordered=False)
+    made.offer(batch("a", "a", "a", "a"))
+    await book.until(lambda: len(book.done) == 3)
+    others += book.done
+    assert [d.address for d in others] == ["a/1", "a/2", "a/3"]
+    await book.until(lambda: len(book.done) == 4)
     await made.close()
 
 
