@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from typing import TYPE_CHECKING, cast
+from typing import Protocol, cast
 
 import httptools
 
-from streamproc.connectors.http_ingest.answers import CONTINUE, RequestError, failure, success
+from streamproc.connectors.http_ingest.answers import CONTINUE, RequestError
+from streamproc.connectors.http_ingest.exchange import Exchange, Intake
 from streamproc.connectors.http_ingest.head import MAX_HEAD_BYTES, Head
-from streamproc.errors import StreamprocError
-
-if TYPE_CHECKING:
-    from streamproc.connectors.http_ingest.server import Intake, Server
 
 PIPELINED = 64
 """Requests of one connection that may wait for their answers; then it is not read."""
@@ -28,31 +25,16 @@ LINGER_S = 5.0
 """How long a client may go on sending after it was told that the connection ends."""
 
 
-class Exchange:
-    """A request, until it is answered."""
+class Server(Protocol):
+    """The server, as a connection sees it."""
 
-    __slots__ = ("_connection", "answer", "headers", "keep", "payload", "since", "size")
+    connections: set[Connection]
 
-    def __init__(self, connection: Connection, keep: bool) -> None:
-        self._connection = connection
-        self.keep = keep
-        self.answer: bytes | None = None
-        self.payload = b""
-        self.headers: dict[str, str] = {}
-        self.size = 0  # bytes it counts for
-        self.since = 0.0  # loop time at which it was whole
+    def find(self, path: str) -> list[Intake] | None:
+        """The intakes of *path*; None when nobody takes it."""
 
-    def succeed(self, status: int) -> None:
-        """Answer without a body. Nothing if it was answered before."""
-        if self.answer is None:
-            self.answer = success(status, keep=self.keep)
-            self._connection.flush()
-
-    def fail(self, error: StreamprocError, retry_after_s: int = 0) -> None:
-        """Answer with *error*. Nothing if it was answered before."""
-        if self.answer is None:
-            self.answer = failure(error, retry_after_s=retry_after_s, keep=self.keep)
-            self._connection.flush()
+    def limits(self) -> Intake | None:
+        """Whose limits hold before a request says where it wants to go."""
 
 
 class Connection(asyncio.Protocol):
@@ -195,7 +177,7 @@ class Connection(asyncio.Protocol):
         if self._last:
             return
         keep = self._parser.should_keep_alive()
-        exchange = Exchange(self, keep)
+        exchange = Exchange(self.flush, keep)
         self._pending.append(exchange)
         self._reading = False
         intake, refusal = self._intake, self._refusal
@@ -262,7 +244,7 @@ class Connection(asyncio.Protocol):
         self._release()
         self._last = True
         self._continue = False
-        exchange = Exchange(self, keep=False)
+        exchange = Exchange(self.flush, keep=False)
         self._pending.append(exchange)
         exchange.fail(error, error.retry_after_s)
 

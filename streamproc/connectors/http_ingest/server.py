@@ -6,36 +6,14 @@ import asyncio
 import os
 import socket
 from collections.abc import Iterable
-from typing import Protocol
 
-from streamproc.connectors.http_ingest.connection import Connection, Exchange
+from streamproc.connectors.http_ingest.connection import Connection
+from streamproc.connectors.http_ingest.exchange import Intake
 from streamproc.errors import NotConnected
 
 BACKLOG = 4096
 SWEEP_S = 1.0
 """How coarse the deadlines of requests and idle connections are."""
-
-
-class Intake(Protocol):
-    """A source, as the server sees it."""
-
-    stopped: bool
-    max_message_bytes: int
-    max_connections: int
-    idle_s: float
-    retry_after_s: int
-
-    def room(self, size: int) -> bool:
-        """Whether a message of *size* bytes may come now."""
-
-    def reserve(self, size: int) -> None:
-        """*size* bytes more are on their way in; negative: fewer."""
-
-    def put(self, exchange: Exchange) -> None:
-        """Take a whole message. Its bytes are reserved until then."""
-
-    def sweep(self, now: float) -> None:
-        """Answer what has waited too long."""
 
 
 _servers: dict[int, Server] = {}  # by listening descriptor

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 from streamproc.connectors.base import Batch, SourceSpec, Verdict
 from streamproc.connectors.http_ingest.answers import RequestError
 from streamproc.connectors.http_ingest.config import HttpIngestOptions
-from streamproc.connectors.http_ingest.connection import Exchange
+from streamproc.connectors.http_ingest.exchange import Exchange
 from streamproc.connectors.http_ingest.server import Server, server
 from streamproc.errors import EndOfStream, Misconfigured, NotConnected, SignalError
 
