@@ -1,0 +1,26 @@
+from typing import Any, final
+
+DELIVER: int
+RETURN: int
+ACK: int
+NACK: int
+
+@final
+class Delivered:
+    @property
+    def payloads(self) -> list[bytes]: ...
+    @property
+    def headers(self) -> list[dict[str, str]]: ...
+    @property
+    def tags(self) -> list[int]: ...
+    @property
+    def spoiled(self) -> list[tuple[int, str]]: ...
+    @property
+    def size(self) -> int: ...
+    def __new__(cls) -> Delivered: ...
+
+@final
+class Decoder:
+    frame_max: int
+    def __new__(cls, frame_max: int, most_body: int) -> Decoder: ...
+    def feed(self, data: bytes) -> list[tuple[int, int, Any]]: ...
