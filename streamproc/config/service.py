@@ -115,10 +115,12 @@ class Supervision(Section, frozen=True, kw_only=True):
 
 
 class Hosts(Section, frozen=True, kw_only=True):
-    """Which hosts connections may reach. With nothing set, all of them.
+    """Which hosts connections may reach.
 
-    Once a rule is set, loopback, private, link-local, multicast and wildcard addresses are
-    refused as well, unless the host is allowed by name.
+    With nothing set, all but link-local addresses and those of clouds' metadata services. Once
+    a rule is set, loopback, private, multicast and wildcard addresses are refused as well. A
+    host that is allowed by name passes in any case. HTTP connections are checked again whenever
+    they connect, on the very address.
     """
 
     allowed: Annotated[
@@ -139,6 +141,26 @@ class Hosts(Section, frozen=True, kw_only=True):
     resolve_within_s: Annotated[
         float, Meta(description="Time to look a host name up, once a rule is set.", gt=0, le=60)
     ] = 5.0
+
+
+class HttpProxy(Section, frozen=True, kw_only=True):
+    """The HTTP proxy that HTTP push connections and token requests go through.
+
+    It looks names up itself, so of the rules in `hosts` those about names and literal addresses
+    hold.
+    """
+
+    host: Annotated[str, Meta(description="Its host name or address. Empty: no proxy.")] = ""
+    port: Annotated[int, Meta(description="Its TCP port.", ge=1, le=65535)] = 3128
+    username: Annotated[str, Meta(description="User, for Basic authentication.")] = ""
+    password: Annotated[str, Meta(description="Password.", extra={"secret": True})] = ""
+    direct: Annotated[
+        list[str],
+        Meta(
+            description="Hosts that are reached without it; with a leading dot, all below.",
+            examples=[["localhost", ".internal"]],
+        ),
+    ] = []
 
 
 class Twin(Section, frozen=True, kw_only=True):
@@ -201,6 +223,9 @@ class Service(Section, frozen=True, kw_only=True):
         Supervision()
     )
     hosts: Annotated[Hosts, Meta(description="Which hosts connections may reach.")] = Hosts()
+    http_proxy: Annotated[
+        HttpProxy, Meta(description="The way out for HTTP push connections.")
+    ] = HttpProxy()
     twin: Annotated[Twin, Meta(description="What becomes of twin commands.")] = Twin()
     log: Annotated[Log, Meta(description="Log output.")] = Log()
     policies: Annotated[

@@ -176,6 +176,7 @@ class TargetSpec:
     connection: Any
     options: Any
     receipts: Receipts
+    service: Any = None  # streamproc.config.service.Service; None: its defaults
 
 
 SourceFactory = Callable[[SourceSpec], Source]

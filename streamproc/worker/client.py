@@ -80,7 +80,11 @@ class Client:
             self.outlet = Outlet(
                 lambda outlet: factory(
                     TargetSpec(
-                        identity=identity, connection=connection, options=options, receipts=outlet
+                        identity=identity,
+                        connection=connection,
+                        options=options,
+                        receipts=outlet,
+                        service=service,
                     )
                 ),
                 depth=PIPELINE_DEPTH if pipelined else 1,

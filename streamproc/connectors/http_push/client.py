@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 from collections import deque
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -44,6 +45,7 @@ class Client:
     """The connections. ``write`` and the four reports of a ``Wire`` are all that moves them.
 
     ``size``: most connections. ``deadline_s``: of one request, from ``write`` to its answer.
+    ``idle_s``: how long a connection is kept without a request; None for ever.
     """
 
     def __init__(
@@ -54,6 +56,7 @@ class Client:
         *,
         size: int,
         deadline_s: float,
+        idle_s: float | None = None,
     ) -> None:
         self._endpoint = endpoint
         self._render = requests.render
@@ -62,6 +65,7 @@ class Client:
         self._deadline_s = deadline_s
         self._tick_s = min(MAX_TICK_S, deadline_s / TICKS)
         self._ticks = round(deadline_s / self._tick_s)  # a deadline, in ticks
+        self._idle_ticks = None if idle_s is None else math.ceil(idle_s / self._tick_s)
         self._connect_s = min(CONNECT_S, deadline_s)
         self.known_heads: dict[bytes, int] = {}  # of answers: length from the head's end on
         self._open = False
@@ -89,6 +93,7 @@ class Client:
         self._open = True
         self._wires.add(wire)
         self._serve(wire)
+        self._watch()
 
     def write(self, deliveries: Sequence[Delivery]) -> None:
         """Send each on an idle connection, or on the next there is."""
@@ -135,6 +140,7 @@ class Client:
         if not self._flushing:
             self._flush_soon()
         if keep and not self._waiting:
+            wire.since = self._now
             self._idle.append(wire)
         else:
             self._free(wire, keep)
@@ -195,6 +201,7 @@ class Client:
             entry = self._waiting.popleft()
             wire.send(entry.delivery, entry.request, entry.since, again=entry.again)
         else:
+            wire.since = self._now
             self._idle.append(wire)
 
     def _grow(self) -> None:
@@ -220,6 +227,7 @@ class Client:
             return
         self._wires.add(wire)
         self._serve(wire)
+        self._watch()
 
     def _unreachable(self, error: RunnerError) -> None:
         """A connect failed. The link is lost when it was the last hope."""
@@ -262,8 +270,24 @@ class Client:
         if self._waiting:
             self._expire_waiting(expired)
             self._grow()
-        if self._waiting or len(self._idle) < len(self._wires):
+        if self._idle_ticks is not None:
+            self._close_cold(self._now - self._idle_ticks - 1)
+        self._watch()
+
+    def _watch(self) -> None:
+        """Let the clock tick while there is something that may take too long."""
+        busy = self._waiting or len(self._idle) < len(self._wires)
+        if self._timer is None and (busy or (self._wires and self._idle_ticks is not None)):
             self._timer = self._loop.call_later(self._tick_s, self._tick)
+
+    def _close_cold(self, expired: int) -> None:
+        """Those that nobody needed for long: the endpoint may let go of them at any moment."""
+        cold = [wire for wire in self._idle if wire.since <= expired]
+        if cold:
+            self._idle = [wire for wire in self._idle if wire.since > expired]
+        for wire in cold:
+            wire.abort()
+            self._wires.discard(wire)
 
     def _expire_waiting(self, expired: int) -> None:
         late = [entry for entry in self._waiting if entry.since <= expired]

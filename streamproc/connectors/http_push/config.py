@@ -20,6 +20,23 @@ class HttpPushOptions(Section, frozen=True, kw_only=True):
         str,
         Meta(description="Deadline of one request, as a duration up to 60s.", examples=["60s"]),
     ] = "60s"
-    omit_request_body: Annotated[
+    webhook_secrets: Annotated[
+        str | list[str],
+        Meta(
+            description="Secrets that requests are signed with, by the Standard Webhooks "
+            "specification: base64, as `whsec_...`. Two while a receiver changes its own. Empty: "
+            "no such signature.",
+            extra={"secret": True},
+        ),
+    ] = ""
+    keep_alive: Annotated[
+        str,
+        Meta(
+            description="How long a connection is kept without a request, as a duration. Shorter "
+            "than the endpoint keeps it; 0s: for ever.",
+            examples=["4s"],
+        ),
+    ] = "4s"
+    ordering: Annotated[
         str | list[str], Meta(description="Methods sent without a body.")
     ] = "GET,DELETE"

@@ -7,6 +7,8 @@ checked, so that no value of a device ever ends a header line early.
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
+from datetime import UTC, datetime
 
 from lru import LRU
 
@@ -19,6 +21,8 @@ from streamproc.connectors.http_push.address import (
     request_target,
     split,
 )
+from streamproc.connectors.http_push.auth.identity import message_id
+from streamproc.connectors.http_push.auth.signing import Signable, Signer
 from streamproc.connectors.http_push.endpoint import Endpoint
 from streamproc.errors import DeliveryRefused
 from streamproc.kernels.delivery import Delivery
@@ -49,6 +53,10 @@ OUR_OWN = frozenset(
 )
 """Headers that say how the request is framed and routed: never taken from a message."""
 
+_RESERVED = frozenset((PATH_HEADER, QUERY_HEADER))
+_UNSENT = OUR_OWN | _RESERVED
+_NONE = (None, None)
+
 _ADDRESSES = 4096
 _NAMES = 1024
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
@@ -58,24 +66,45 @@ Request = bytes | tuple[bytes, bytes]
 """A whole request, or its head and its large payload."""
 
 
-class Requests:
-    """Renders the requests of one client. *omit*: methods without a body."""
+Headers = dict[str, tuple[str, str]]
+"""Headers of a message by their lower-case name: as written, and value."""
 
-    def __init__(self, endpoint: Endpoint, omit: frozenset[str]) -> None:
+
+class Requests:
+    """Renders the requests of one client. *omit*: methods without a body.
+
+    ``render``: the bytes to write for a delivery; raises DeliveryRefused. With *signers* every
+    request is rendered with care and signed; without, nothing of that is looked at.
+    """
+
+    def __init__(
+        self, endpoint: Endpoint, omit: frozenset[str], signers: tuple[Signer, ...] = ()
+    ) -> None:
         self._base = endpoint.base
+        self._host = endpoint.host
+        self._prefix = endpoint.request_prefix
         self._own = {
             "host": endpoint.authority,
+            "proxy-authorization": endpoint.proxy_authorization,
             "user-agent": f"streamproc/{VERSION}",
             "authorization": endpoint.authorization,
         }
         self._careful = OUR_OWN | self._own.keys() | {PATH_HEADER, QUERY_HEADER}
         self._bodiless = omit & frozenset(HTTP_VERBS)
+        self._signers = signers
         self._heads: LRU[str, str] = LRU(_ADDRESSES)  # only of verbs with a body
         self._fields: dict[str, str] = {}  # header name -> line start, names seen to be plain
         self._spelling: dict[str, str] = {}  # lower case -> the one way it stands in _fields
+        self.render: Callable[[Delivery], Request] = (
+            self._render_signed if signers else self._render
+        )
 
-    def render(self, delivery: Delivery) -> Request:
-        """The bytes to write. Raises DeliveryRefused."""
+    def authorize(self, value: str | None) -> None:
+        """Send *value* as Authorization from now on."""
+        self._own["authorization"] = value
+        self._heads.clear()
+
+    def _render(self, delivery: Delivery) -> Request:
         headers = delivery.headers
         text = self._heads.get(delivery.address)
         if text is None or "content-type" not in headers:
@@ -93,35 +122,72 @@ class Requests:
         return head + payload if len(payload) < JOIN_BYTES else (head, payload)
 
     def _render_with_care(self, delivery: Delivery) -> Request:
+        method, target, headers = self._parts(delivery)
+        with_body = method not in self._bodiless
+        lines = _lines(headers)
+        for name in delivery.headers:
+            self._learn(name.lower(), name)
+        if with_body and not headers.keys() & _RESERVED:
+            self._heads[delivery.address] = self._start(method, target, {})
+        return self._whole(method, target, headers, lines, delivery.payload if with_body else None)
+
+    def _render_signed(self, delivery: Delivery) -> Request:
+        method, target, headers = self._parts(delivery)
+        body = None if method in self._bodiless else delivery.payload
+        _lines(headers)  # before anything is signed that cannot be sent
+        path, mark, query = target.partition("?")
+        now = datetime.now(UTC)
+        for sign in self._signers:
+            kind = headers.get("content-type")
+            added = sign(
+                Signable(
+                    method,
+                    self._host,
+                    path,
+                    query if mark else None,
+                    [header for low, header in headers.items() if low not in _UNSENT],
+                    None if kind is None else kind[1],
+                    b"" if body is None else body,
+                    message_id(delivery),
+                ),
+                now,
+            )
+            headers |= {name.lower(): (name, value) for name, value in added}
+        return self._whole(method, target, headers, _lines(headers), body)
+
+    def _parts(self, delivery: Delivery) -> tuple[str, str, Headers]:
+        """Method, what stands on the request line, and the headers that the message brings."""
         headers = {name.lower(): (name, value) for name, value in delivery.headers.items()}
         method, path = self._parse(delivery.address)
-        new_path = headers.pop(PATH_HEADER, (None, None))[1]
-        new_query = headers.pop(QUERY_HEADER, (None, None))[1]
         target = on_the_wire(
-            *request_target(self._base, path, new_path=new_path, new_query=new_query)
+            *request_target(
+                self._base,
+                path,
+                new_path=headers.get(PATH_HEADER, _NONE)[1],
+                new_query=headers.get(QUERY_HEADER, _NONE)[1],
+            )
         )
-        with_body = method not in self._bodiless
-        if not with_body:
+        if method in self._bodiless:
             headers.pop("content-type", None)
         elif "content-type" not in headers:
             headers["content-type"] = ("Content-Type", DEFAULT_CONTENT_TYPE)
-        lines = [self._start(method, target, headers)]
-        lines += [_line(*header) for low, header in headers.items() if low not in OUR_OWN]
-        for name in delivery.headers:
-            self._learn(name.lower(), name)
-        if with_body:
-            lines.append(f"\r\nContent-Length: {len(delivery.payload)}")
-            if new_path is None and new_query is None:
-                self._heads[delivery.address] = self._start(method, target, {})
+        return method, target, headers
+
+    def _whole(
+        self, method: str, target: str, headers: Headers, lines: list[str], body: bytes | None
+    ) -> Request:
+        """Head and body; *body* is None for methods without one."""
+        text = self._start(method, target, headers) + "".join(lines)
+        if body is not None:
+            text += f"\r\nContent-Length: {len(body)}"
         elif method not in ("GET", "DELETE"):
-            lines.append("\r\nContent-Length: 0")
-        lines.append("\r\n\r\n")
-        head = "".join(lines).encode()
+            text += "\r\nContent-Length: 0"
+        head = f"{text}\r\n\r\n".encode()
         if len(head) > MAX_HEAD_BYTES:
             raise DeliveryRefused(
                 f"request head has {len(head)} bytes, at most {MAX_HEAD_BYTES} are sent"
             )
-        payload = delivery.payload if with_body else b""
+        payload = body or b""
         return head + payload if len(payload) < JOIN_BYTES else (head, payload)
 
     def _parse(self, address: str) -> tuple[str, str]:
@@ -129,9 +195,9 @@ class Requests:
             raise DeliveryRefused(why)
         return split(address)
 
-    def _start(self, method: str, target: str, theirs: dict[str, tuple[str, str]]) -> str:
+    def _start(self, method: str, target: str, theirs: Headers) -> str:
         """Request line and our own headers, but those that the message brings itself."""
-        lines = [f"{method} {target} HTTP/1.1"]
+        lines = [f"{method} {self._prefix}{target} HTTP/1.1"]
         for low, value in self._own.items():
             if value is not None and (low in OUR_OWN or low not in theirs):
                 lines.append(f"{low.title()}: {value}")
@@ -150,6 +216,11 @@ class Requests:
             known = self._spelling[low] = name
         if known == name:
             self._fields[name] = f"\r\n{name}: "
+
+
+def _lines(headers: Headers) -> list[str]:
+    """The lines of what the message brings; of those that are ours none."""
+    return [_line(*header) for low, header in headers.items() if low not in _UNSENT]
 
 
 def _line(name: str, value: str) -> str:

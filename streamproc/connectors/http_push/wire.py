@@ -44,7 +44,9 @@ class Wire(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._reader: Reader | None = None  # made for the first answer that is not known
         self.delivery: Delivery | None = None
-        self.since = 0  # tick of the client's clock at which the request was taken
+        self.since = (
+            0  # tick of the client's clock at which the request was taken, or its answer came
+        )
         self._request: Request = b""
         self._large = False  # the request may still be on its way when its answer comes
         self._last_try = False  # the request was unread once and is not to be again

@@ -23,9 +23,10 @@ class Signable(NamedTuple):
     host: str
     path: str
     query: str | None
-    headers: Sequence[Header]  # those of the message; neither Host nor Content-Type
+    headers: Sequence[Header]  # those of the message
     content_type: str | None
     body: bytes
+    message_id: str = ""  # the same each time that a delivery is written
 
 
 Signer = Callable[[Signable, datetime], list[Header]]
