@@ -156,15 +156,19 @@ def _kafka(options: Mapping[str, str], connection_id: str) -> Iterator[Finding]:
         )
     yield from _one_of(options, "saslMechanism", "plain", "scram-sha-256", "scram-sha-512")
     yield from _one_of(options, "consumerOffsetReset", "earliest", "latest")
-    yield from _truth(options, "debugEnabled")
+    yield from _one_of(options, "groupProtocol", "classic", "consumer")
+    yield from _truth(options, "debugEnabled", "skipSettled")
     yield from _group(options, connection_id)
+    yield from _group(options, connection_id, "groupInstanceId")
 
 
-def _group(options: Mapping[str, str], connection_id: str) -> Iterator[Finding]:
-    text = options.get("groupId")
+def _group(
+    options: Mapping[str, str], connection_id: str, name: str = "groupId"
+) -> Iterator[Finding]:
+    text = options.get(name)
     if text is None:
         return
-    path = ("specificConfig", "groupId")
+    path = ("specificConfig", name)
     # The id itself may hold a colon, which Kafka takes; so it is left out of the check.
     plan, found = expressions.template(text, Scope.GROUP_ID, path, "")
     yield from found

@@ -41,3 +41,20 @@ class KafkaOptions(Section, frozen=True, kw_only=True):
             "that these do not come again after a restart."
         ),
     ] = True
+    group_protocol: Annotated[
+        Literal["classic", "consumer"],
+        Meta(
+            description="`consumer`: the brokers assign partitions (KIP-848, Kafka 4), and decide "
+            "how long a dead consumer keeps its own (45 s unless set there; `classic`: 10 s)."
+        ),
+    ] = "classic"
+    group_instance_id: Annotated[
+        str | None,
+        Meta(
+            description="Makes consumers static members of the group: one that is killed gets its "
+            "partitions back when it is there again, at once and undisturbed. A template with "
+            "connection:id, to which the numbers of client, source and consumer are added. "
+            "Must differ between installations that share a group.",
+            examples=["{{ connection:id }}-site-1"],
+        ),
+    ] = None

@@ -32,6 +32,9 @@ MISCONFIGURED = frozenset(
         KafkaError.INVALID_GROUP_ID,
         KafkaError.INVALID_SESSION_TIMEOUT,
         KafkaError.INCONSISTENT_GROUP_PROTOCOL,
+        KafkaError.FENCED_INSTANCE_ID,  # another installation has the same groupInstanceId
+        KafkaError.UNSUPPORTED_ASSIGNOR,
+        KafkaError._UNSUPPORTED_FEATURE,  # an old broker, and groupProtocol consumer
     }
 )
 

@@ -39,13 +39,12 @@ def consumer(spec: SourceSpec) -> dict[str, Any]:
     """Settings of one consumer. Half of the byte budget is librdkafka's, half is ours."""
     identity, options = spec.identity, spec.options
     budget = max(spec.prefetch_bytes // 2, MIB)
+    member = f"{identity.client_index}-{_index(spec)}-{spec.consumer_index}"
     return {
-        **_link(spec, f"{identity.connection_id}-{identity.client_index}-{spec.consumer_index}"),
+        **_link(spec, f"{identity.connection_id}-{member}"),
         "group.id": group_id(options.group_id, identity.connection_id),
+        **_membership(spec, member),
         "auto.offset.reset": "earliest",  # "latest" is found at the assignment: see Intake
-        "partition.assignment.strategy": "cooperative-sticky",
-        "session.timeout.ms": int(SESSION_TIMEOUT_S * 1000),
-        "heartbeat.interval.ms": 2_000,
         "max.poll.interval.ms": 60_000,
         # We commit ourselves: only what is settled (see Commits).
         "enable.auto.offset.store": False,
@@ -55,6 +54,28 @@ def consumer(spec: SourceSpec) -> dict[str, Any]:
         "fetch.max.bytes": budget,
         "fetch.message.max.bytes": min(MIB, budget),
         "fetch.queue.backoff.ms": 10,
+    }
+
+
+def _index(spec: SourceSpec) -> int:
+    """Which of the connection's sources it is: they share a group."""
+    sources = spec.connection.sources
+    return next((n for n, source in enumerate(sources) if source is spec.source), 0)
+
+
+def _membership(spec: SourceSpec, member: str) -> dict[str, Any]:
+    """How it belongs to its group."""
+    options = spec.options
+    settings: dict[str, Any] = {}
+    if options.group_instance_id:
+        name = _resolved("groupInstanceId", options.group_instance_id, spec.identity.connection_id)
+        settings["group.instance.id"] = f"{name}-{member}"
+    if options.group_protocol == "consumer":
+        return settings | {"group.protocol": "consumer"}
+    return settings | {
+        "partition.assignment.strategy": "cooperative-sticky",
+        "session.timeout.ms": int(SESSION_TIMEOUT_S * 1000),
+        "heartbeat.interval.ms": 2_000,
     }
 
 
@@ -78,11 +99,13 @@ def producer(spec: TargetSpec, capacity: int) -> dict[str, Any]:
 
 def group_id(template: str | None, connection_id: str) -> str:
     """The consumer group. Raises Misconfigured."""
-    if not template:
-        return connection_id
+    return _resolved("groupId", template, connection_id) if template else connection_id
+
+
+def _resolved(name: str, template: str, connection_id: str) -> str:
     resolved = _CONNECTION_ID.sub(lambda _: connection_id, template)
     if "{{" in resolved:
-        raise Misconfigured(f"groupId {template!r} has a placeholder other than connection:id")
+        raise Misconfigured(f"{name} {template!r} has a placeholder other than connection:id")
     return resolved
 
 

@@ -99,6 +99,49 @@ def test_group_id(template, group):
     assert consumer(options={"group_id": template})["group.id"] == group
 
 
+def test_members_of_a_group_that_is_classic():
+    made = consumer()
+    assert made["partition.assignment.strategy"] == "cooperative-sticky"
+    assert "group.instance.id" not in made
+    assert "group.protocol" not in made
+
+
+def test_the_brokers_decide_in_a_group_of_the_new_protocol():
+    made = consumer(options={"group_protocol": "consumer"})
+    assert made["group.protocol"] == "consumer"
+    assert not made.keys() & {
+        "partition.assignment.strategy",
+        "session.timeout.ms",
+        "heartbeat.interval.ms",
+    }
+    Consumer(made).close()
+
+
+def test_static_members_have_names_of_their_own_that_stay():
+    named = {"group_instance_id": "{{ connection:id }}-here"}
+    one = consumer(options=named)
+    assert one["group.instance.id"] == "factory-here-2-0-0"
+    assert consumer(options=named)["group.instance.id"] == one["group.instance.id"]
+    other = consumer(options=named, spec={"consumer_index": 1})
+    assert other["group.instance.id"] == "factory-here-2-0-1"
+
+
+def test_sources_of_a_connection_have_names_of_their_own():
+    source = Source(addresses=["in"], authorization_context=["s"])
+    twins = [source, Source(addresses=["in"], authorization_context=["s"])]
+    made = Connection(id="c", connection_type="kafka", uri="tcp://h:1", sources=twins)
+    options = KafkaOptions(bootstrap_servers="h:1", group_instance_id="i")
+    names = {
+        settings.consumer(
+            SourceSpec(
+                identity=Identity(connection_id="c"), connection=made, options=options, source=one
+            )
+        )["group.instance.id"]
+        for one in twins
+    }
+    assert names == {"i-0-0-0", "i-0-1-0"}
+
+
 def test_group_id_with_another_placeholder_is_misconfigured():
     with pytest.raises(Misconfigured, match="thing:id"):
         consumer(options={"group_id": "{{ thing:id }}"})
