@@ -16,9 +16,13 @@ from streamproc.config import addresses, expressions
 from streamproc.config.annotation import description, extra, options
 from streamproc.config.bindings import BINDINGS
 from streamproc.config.connection import Connection
+from streamproc.config.duration import seconds
 from streamproc.config.mappers import ENGINES
+from streamproc.config.options import options_of
 from streamproc.config.problem import Finding, Path, quoted
 from streamproc.connectors import CONNECTORS
+from streamproc.connectors.http_push.config import MAX_DELAY_S
+from streamproc.errors import ConfigError
 from streamproc.lang.scopes import Scope
 
 MAPPERS = frozenset({"Ditto"})
@@ -43,6 +47,7 @@ def check(connection: Connection) -> list[Finding]:
         *_group(connection),
         *_addresses(connection),
         *_headers(connection),
+        *_batching(connection),
         *_quiet(connection),
     ]
 
@@ -205,6 +210,26 @@ def _headers(connection: Connection) -> Iterator[Finding]:
             plan, _ = expressions.template(text, Scope.SIGNAL, path, connection.id)
             if plan is not None and _UNSENDABLE.search(expressions.shape(plan)):
                 yield Finding(path=path, message="expected text without line ends and NUL")
+
+
+def _batching(connection: Connection) -> Iterator[Finding]:
+    """What no batch can be."""
+    if connection.connection_type != "http-push":
+        return
+    try:
+        batch = options_of(connection).batch  # type: ignore[attr-defined]
+    except ConfigError:
+        return
+    if batch is None:
+        return
+    path: Path = ("specificConfig", "batch")
+    found = seconds(batch.max_delay)
+    if found is None or found > MAX_DELAY_S:
+        yield Finding(
+            path=(*path, "maxDelay"),
+            message=f"expected a duration up to {MAX_DELAY_S:g}s, such as 10ms",
+            found=quoted(batch.max_delay),
+        )
 
 
 def _quiet(connection: Connection) -> Iterator[Finding]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from streamproc.cli.pages.markdown import code, page, table
-from streamproc.cli.pages.options import option_table, summary
+from streamproc.cli.pages.options import groups, option_table, summary
 from streamproc.config.bindings import BINDINGS, Binding
 from streamproc.config.support import CREDENTIALS
 from streamproc.connectors import CONNECTORS, Row
@@ -50,6 +50,7 @@ def connector(row: Row) -> str:
         f"`connectionType: {row.name}`. {summary(row.options)}",
         _addresses(row, binding),
         f"## specificConfig\n\n{option_table(row.options)}",
+        *_groups(row),
         _promises(row),
     )
 
@@ -73,6 +74,12 @@ def overview() -> str:
         f"Connections of the types {missing} are checked by Ditto's rules and refused: this "
         "version has no connector for them.",
     )
+
+
+def _groups(row: Row) -> list[str]:
+    """The groups of options inside specificConfig."""
+    inner = list(groups(row.options))[1:]
+    return [f"### {group.__name__}\n\n{summary(group)}\n\n{option_table(group)}" for group in inner]
 
 
 def _addresses(row: Row, binding: Binding) -> str:

@@ -1,40 +1,41 @@
-"""Pushes deliveries to an HTTP endpoint: one request each, at most ``parallelism`` at once."""
+"""Pushes deliveries to an HTTP endpoint, alone or in batches, ``parallelism`` requests at once."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 from streamproc.config.addresses import HTTP_METHODS
 from streamproc.config.duration import seconds
 from streamproc.connectors.base import TargetSpec
-from streamproc.connectors.http_push.client import Client
-from streamproc.connectors.http_push.config import HttpPushOptions
-from streamproc.connectors.http_push.endpoint import Endpoint
-from streamproc.connectors.http_push.request import Requests
+from streamproc.connectors.http_push.assemble import client_of
+from streamproc.connectors.http_push.batch import FORMS, Batcher, Carrier, Rule
+from streamproc.connectors.http_push.config import MAX_DELAY_S, Batching, HttpPushOptions
 from streamproc.errors import ConfigError
 from streamproc.kernels.delivery import Delivery
 
 MAX_DEADLINE_S = 60.0
-_CREDENTIALS = (None, "client-cert")
+MAX_GATHERED = 10_000
+"""Most deliveries in flight with batches, unless there are more connections."""
 
 
 class HttpPushTarget:
-    """``capacity`` is exactly ``parallelism``: as many TCP connections, made when needed."""
+    """Exactly ``parallelism`` TCP connections, made when needed. ``capacity`` is as much, or
+    with batches what these hold.
+    """
 
     def __init__(self, spec: TargetSpec) -> None:
         options: HttpPushOptions = spec.options
-        kind = (spec.connection.credentials or {}).get("type")
-        if kind not in _CREDENTIALS:
-            raise ConfigError(f"http-push has no credentials of type {kind!r}")
-        self.capacity = options.parallelism
-        endpoint = Endpoint(spec.connection)
-        self._client = Client(
-            endpoint,
-            Requests(endpoint, bodiless(options.omit_request_body)),
-            spec.receipts,
-            size=options.parallelism,
-            deadline_s=deadline_s(options.idle_timeout),
-        )
+        omitted = bodiless(options.omit_request_body)
+        client = partial(client_of, spec, omit=omitted, deadline_s=deadline_s(options.idle_timeout))
+        self._client: Carrier
+        if options.batch is None:
+            self.capacity = options.parallelism
+            self._client = client(spec.receipts)
+        else:
+            self.capacity = capacity(options.parallelism, options.batch.max_messages)
+            rule = batch_rule(options.batch, omitted, ordered=options.ordered)
+            self._client = Batcher(rule, client, spec.receipts, size=options.parallelism)
 
     async def open(self) -> None:
         await self._client.open()
@@ -44,6 +45,27 @@ class HttpPushTarget:
 
     async def close(self) -> None:
         await self._client.close()
+
+
+def capacity(parallelism: int, max_messages: int) -> int:
+    """Deliveries in flight with batches: those on their way, and as many that gather."""
+    return min(2 * parallelism * max_messages, max(parallelism, MAX_GATHERED))
+
+
+def batch_rule(batch: Batching, omitted: frozenset[str], *, ordered: bool) -> Rule:
+    """The options of batches, understood."""
+    delay_s = seconds(batch.max_delay)
+    if delay_s is None or delay_s > MAX_DELAY_S:
+        raise ConfigError(f"batch.maxDelay {batch.max_delay!r} is no duration up to 60s")
+    return Rule(
+        form=FORMS[batch.format],
+        max_messages=batch.max_messages,
+        max_bytes=batch.max_bytes,
+        delay_s=delay_s,
+        split_on=frozenset(batch.split_on),
+        bodiless=omitted,
+        ordered=ordered,
+    )
 
 
 def bodiless(methods: str | list[str]) -> frozenset[str]:
