@@ -7,19 +7,16 @@ import contextlib
 import sys
 from asyncio.subprocess import PIPE
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 from confluent_kafka import Consumer, TopicPartition
 
-from streamproc.config.connection import Connection, Source, Target
-from streamproc.connectors.base import Batch, Identity, SourceSpec, TargetSpec, Verdict
+from streamproc.connectors.base import Verdict
 from streamproc.connectors.kafka import intake, settings
 from streamproc.connectors.kafka.commits import EVERY_S
-from streamproc.connectors.kafka.config import KafkaOptions
 from streamproc.connectors.kafka.source import KafkaSource
-from streamproc.connectors.kafka.target import KafkaTarget
 from streamproc.errors import (
     DeliveryFailed,
     DeliveryRefused,
@@ -27,131 +24,22 @@ from streamproc.errors import (
     Misconfigured,
     NotConnected,
 )
-from streamproc.kernels.delivery import Delivery
 from tests.brokers.kafka_client import quiet
 from tests.brokers.ports import Port
+from tests.integration.kafka_bed import (
+    DEADLINE_S,
+    Bed,
+    Receipts,
+    assigned,
+    delivery,
+    numbers,
+    payloads,
+    read,
+    settle,
+    until,
+)
 
-DEADLINE_S = 120.0
 ROOT = Path(__file__).parents[2]
-
-
-async def until(condition: Callable[[], object]) -> None:
-    """Poll *condition* until it holds."""
-    async with asyncio.timeout(DEADLINE_S):
-        while not condition():
-            await asyncio.sleep(0.01)
-
-
-class Receipts:
-    """Notes what the target says, and lets a test wait for it."""
-
-    def __init__(self) -> None:
-        self.good: list[Delivery] = []
-        self.bad: list[tuple[Delivery, Exception]] = []
-        self.losses: list[Exception] = []
-
-    def delivered(self, deliveries):
-        self.good += deliveries
-
-    def failed(self, deliveries, error):
-        self.bad += [(delivery, error) for delivery in deliveries]
-
-    def lost(self, error):
-        self.losses.append(error)
-
-    @property
-    def count(self) -> int:
-        return len(self.good) + len(self.bad)
-
-
-class Bed:
-    """Sources and targets of one topic; all are closed at the end."""
-
-    def __init__(self, kafka, topic: str, bootstrap: str = "") -> None:
-        self.kafka = kafka
-        self.topic = topic
-        self.bootstrap = bootstrap or kafka.bootstrap
-        self._open: list[KafkaSource | KafkaTarget] = []
-
-    def connection(self, uri: str = "", address: str = "") -> Connection:
-        return Connection(
-            id=f"of-{self.topic}",
-            connection_type="kafka",
-            uri=uri or f"tcp://{self.bootstrap}",
-            sources=[Source(addresses=[self.topic], authorization_context=["s"])],
-            targets=[Target(address=address or self.topic, topics=[], authorization_context=["s"])],
-        )
-
-    def options(self, **more) -> KafkaOptions:
-        given = {"bootstrap_servers": self.bootstrap, "consumer_offset_reset": "earliest"}
-        return KafkaOptions(**(given | more))
-
-    def make_source(
-        self, *, qos=1, addresses=None, uri="", options=None, index=0, **spec
-    ) -> KafkaSource:
-        connection = self.connection(uri)
-        made = KafkaSource(
-            SourceSpec(
-                identity=Identity(connection_id=connection.id),
-                connection=connection,
-                options=self.options(**(options or {})),
-                source=Source(
-                    addresses=addresses or [self.topic], authorization_context=["s"], qos=qos
-                ),
-                consumer_index=index,
-                **spec,
-            )
-        )
-        self._open.append(made)
-        return made
-
-    async def source(self, **more) -> KafkaSource:
-        made = self.make_source(**more)
-        await made.open()
-        return made
-
-    def make_target(self, receipts: Receipts, *, address="", uri="") -> KafkaTarget:
-        connection = self.connection(uri, address)
-        made = KafkaTarget(
-            TargetSpec(
-                identity=Identity(connection_id=connection.id),
-                connection=connection,
-                options=self.options(),
-                receipts=receipts,
-            )
-        )
-        self._open.append(made)
-        return made
-
-    async def target(self, receipts: Receipts, **more) -> KafkaTarget:
-        made = self.make_target(receipts, **more)
-        await made.open()
-        return made
-
-    async def publish(self, *values: bytes, key: bytes = b"k", headers=()) -> None:
-        messages = [(key, value, list(headers)) for value in values]
-        await asyncio.to_thread(self.kafka.produce, self.topic, messages)
-
-    async def committed(self) -> dict[int, int]:
-        group = f"of-{self.topic}"
-        return await asyncio.to_thread(self.kafka.committed, group, self.topic)
-
-    async def metadata(self) -> dict[int, str]:
-        """What the last commit of each partition says beside its offset."""
-
-        def ask() -> dict[int, str]:
-            consumer = Consumer(quiet(self.bootstrap, group_id=f"of-{self.topic}"))
-            asked = [TopicPartition(self.topic, n) for n in self.kafka.partitions(self.topic)]
-            try:
-                found = consumer.committed(asked, timeout=DEADLINE_S)
-            finally:
-                consumer.close()
-            return {place.partition: place.metadata or "" for place in found}
-
-        return await asyncio.to_thread(ask)
-
-    async def close(self) -> None:
-        await asyncio.gather(*(one.close() for one in self._open))
 
 
 @pytest.fixture
@@ -170,36 +58,6 @@ async def wide(kafka, fresh_name) -> AsyncIterator[Bed]:
     made = Bed(kafka, fresh_name)
     yield made
     await made.close()
-
-
-async def assigned(source: KafkaSource) -> None:
-    """Wait until *source* has a partition."""
-    await until(lambda: source._intake._partitions)
-
-
-async def read(source: KafkaSource, count: int) -> list[Batch]:
-    batches: list[Batch] = []
-    async with asyncio.timeout(DEADLINE_S):
-        while sum(len(batch.tokens) for batch in batches) < count:
-            batches.append(await source.read())
-    return batches
-
-
-def payloads(batches: list[Batch]) -> list[bytes]:
-    return [payload for batch in batches for payload in batch.payloads]
-
-
-def settle(source: KafkaSource, batches: list[Batch], verdict=Verdict.ACCEPT) -> None:
-    for batch in batches:
-        source.settle(batch.origin, batch.tokens, verdict, {})
-
-
-def numbers(count: int, start: int = 0) -> list[bytes]:
-    return [b"%d" % n for n in range(start, start + count)]
-
-
-def delivery(address: str, payload: bytes = b"x", headers=None, key: str = "") -> Delivery:
-    return Delivery(0, key, address, headers or {}, payload)
 
 
 # The normal path.
@@ -767,33 +625,4 @@ async def test_a_broker_that_is_killed_and_comes_back_costs_no_message_and_no_or
             first = list(dict.fromkeys(got))
             assert first == list(range(int(key), 4000, 10))
         reading.cancel()
-        await bed.close()
-
-
-async def test_credentials(real_kafka, fresh_name):
-    """A listener with SASL/PLAIN: good credentials work, bad ones need a person."""
-    login = "org.apache.kafka.common.security.plain.PlainLoginModule"
-    jaas = f'{login} required user_dev="p@ss:word";'
-    plaintext = "PLAINTEXT:PLAINTEXT,PROXIED:SASL_PLAINTEXT,CONTROLLER:PLAINTEXT"
-    properties = {
-        "listener.security.protocol.map": plaintext,
-        "listener.name.proxied.sasl.enabled.mechanisms": "PLAIN",
-        "listener.name.proxied.plain.sasl.jaas.config": jaas,
-    }
-    with real_kafka(properties) as kafka:
-        kafka.create_topic(fresh_name)
-        bed = Bed(kafka, fresh_name, f"127.0.0.1:{kafka.proxied_port}")
-        good = f"tcp://dev:p%40ss%3Aword@{bed.bootstrap}"
-        receipts = Receipts()
-        target = await bed.target(receipts, uri=good)
-        target.write([delivery(fresh_name, b"hello")])
-        source = await bed.source(uri=good)
-        assert payloads(await read(source, 1)) == [b"hello"]
-        for end in (
-            bed.make_source(uri=f"tcp://dev:wrong@{bed.bootstrap}"),
-            bed.make_target(Receipts(), uri=f"tcp://dev:wrong@{bed.bootstrap}"),
-        ):
-            with pytest.raises(Misconfigured, match="_AUTHENTICATION") as caught:
-                await end.open()
-            assert "wrong" not in str(caught.value)
         await bed.close()

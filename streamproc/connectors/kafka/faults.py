@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 
 from confluent_kafka import KafkaError
@@ -91,9 +92,13 @@ def words(error: KafkaError) -> str:
     return f"{error.str()} ({error.name()})"
 
 
+# A certificate that one of both sides does not take; librdkafka calls some of them transport.
+_UNTRUSTED = re.compile(r"SSL routines:.*(certificate|unknown ca)")
+
+
 def link_error(error: KafkaError) -> RunnerError:
     """The link cannot be opened, or not be used any more."""
-    if error.code() in MISCONFIGURED:
+    if error.code() in MISCONFIGURED or _UNTRUSTED.search(error.str()):
         return Misconfigured(words(error))
     return NotConnected(words(error))
 
