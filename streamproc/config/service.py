@@ -53,6 +53,10 @@ class Limits(Section, frozen=True, kw_only=True):
         int, Meta(description="Bytes of parked messages; full means that lanes wait.", ge=4096)
     ] = 256 * MIB
     parked_messages: Annotated[int, Meta(description="Most parked messages.", ge=1)] = 1_000_000
+    parked_age_s: Annotated[
+        Annotated[float, Meta(gt=0)] | None,
+        Meta(description="Age at which a parked message is dropped, and counted; null: never."),
+    ] = None
     sources_per_connection: Annotated[int, Meta(description="Most sources.", ge=1)] = 4
     targets_per_connection: Annotated[int, Meta(description="Most targets.", ge=1)] = 4
 
@@ -70,6 +74,45 @@ class Retry(Section, frozen=True, kw_only=True):
         Annotated[float, Meta(gt=0)] | None,
         Meta(description="Age at which it is parked; null: no limit."),
     ] = None
+    max_retry_after_s: Annotated[
+        float, Meta(description="Longest wait that an endpoint may ask for (Retry-After).", ge=0)
+    ] = 3600.0
+    budget_ratio: Annotated[
+        float,
+        Meta(description="Retries of an endpoint that may fail, per delivery it took.", ge=0, le=1),
+    ] = 0.2
+    budget_per_s: Annotated[
+        float,
+        Meta(description="Retries of an endpoint that may fail each second beside these.", gt=0),
+    ] = 10.0
+
+
+class Breaker(Section, frozen=True, kw_only=True):
+    """When an endpoint that fails is left alone, and how it is tried again.
+
+    A failure is a connection that breaks, no answer in time, or a status that is tried again;
+    but not 429, and not an answer with Retry-After: such an endpoint says itself what it bears.
+    """
+
+    mode: Annotated[
+        Literal["on", "off"], Meta(description="off: requests go, however many of them fail.")
+    ] = "on"
+    failure_ratio: Annotated[
+        float, Meta(description="Share of deliveries that fail at which it opens.", gt=0, le=1)
+    ] = 0.5
+    min_requests: Annotated[
+        int, Meta(description="Deliveries within the window before it may open.", ge=1)
+    ] = 20
+    window_s: Annotated[float, Meta(description="How far back it looks.", gt=0)] = 10.0
+    first_open_s: Annotated[
+        float, Meta(description="Longest wait before the first probe.", gt=0)
+    ] = 1.0
+    max_open_s: Annotated[
+        float, Meta(description="Longest wait before a probe; each in a row doubles it.", gt=0)
+    ] = 60.0
+    probes: Annotated[
+        int, Meta(description="Probes in flight at most, and successes that close it.", ge=1)
+    ] = 3
 
 
 class Spill(Section, frozen=True, kw_only=True):
@@ -109,6 +152,12 @@ class Supervision(Section, frozen=True, kw_only=True):
         int,
         Meta(description="Crashes in a row of one worker after which the service ends.", ge=1),
     ] = 20
+    poison_crashes: Annotated[
+        int,
+        Meta(
+            description="Deaths of workers with a message in hand after which it is parked.", ge=2
+        ),
+    ] = 3
     drain_s: Annotated[
         float, Meta(description="Time to drain on SIGTERM or before a client moves.", gt=0)
     ] = 30.0
@@ -218,14 +267,17 @@ class Service(Section, frozen=True, kw_only=True):
     ] = Listener()
     limits: Annotated[Limits, Meta(description="Bounds.")] = Limits()
     retry: Annotated[Retry, Meta(description="How deliveries are tried again.")] = Retry()
+    breaker: Annotated[Breaker, Meta(description="When an endpoint that fails is left alone.")] = (
+        Breaker()
+    )
     spill: Annotated[Spill, Meta(description="The disk in front of slow targets.")] = Spill()
     supervision: Annotated[Supervision, Meta(description="How workers are watched.")] = (
         Supervision()
     )
     hosts: Annotated[Hosts, Meta(description="Which hosts connections may reach.")] = Hosts()
-    http_proxy: Annotated[
-        HttpProxy, Meta(description="The way out for HTTP push connections.")
-    ] = HttpProxy()
+    http_proxy: Annotated[HttpProxy, Meta(description="The way out for HTTP push connections.")] = (
+        HttpProxy()
+    )
     twin: Annotated[Twin, Meta(description="What becomes of twin commands.")] = Twin()
     log: Annotated[Log, Meta(description="Log output.")] = Log()
     policies: Annotated[

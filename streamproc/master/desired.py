@@ -14,7 +14,7 @@ from streamproc.control import ClientRef
 
 # Part of every version: a client is built with them. Of a connection, what only people read is
 # not part of it.
-_SERVICE_FIELDS = ("limits", "retry", "twin", "policies", "namespaces")
+_SERVICE_FIELDS = ("limits", "retry", "breaker", "twin", "policies", "namespaces")
 _UNREAD: dict[str, Any] = {
     "name": None,
     "tags": [],
