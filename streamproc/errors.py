@@ -126,6 +126,13 @@ class DeliveryRefused(RunnerError):
     status = 400
 
 
+class DeliveryPoisonous(DeliveryRefused):
+    """Workers died of it, again and again. It is parked untried; the ones behind it go on."""
+
+    code = "poison"
+    status = 500
+
+
 # Ditto's codes and their HTTP status (spec: Ditto 1.9).
 STATUS: dict[str, int] = {
     "connectivity:connection.configuration.invalid": 400,

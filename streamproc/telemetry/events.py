@@ -282,6 +282,26 @@ def delivery_parked(connection: str, target: int, cause: str, error: str, count:
     )
 
 
+def place_suspected(place: str) -> None:
+    """A worker died while it had messages of *place* in hand: they are handled one by one."""
+    _log.warning("place_suspected", place=place)
+
+
+def place_cleared(place: str) -> None:
+    """What was handled one by one did no harm; batches again."""
+    _log.info("place_cleared", place=place)
+
+
+def message_poisoned(connection: str, source: str) -> None:
+    """Workers died with this message in hand; it is parked, and was not processed."""
+    _log.error("message_poisoned", connection=connection, source=source)
+
+
+def poison_unknown(error: str) -> None:
+    """The files that say what workers die of cannot be used."""
+    _log.error("poison_unknown", error=error)
+
+
 def spill_failed(error: str) -> None:
     """The disk does not take what a slow target leaves waiting; it waits in memory."""
     _log.error("spill_failed", error=error)

@@ -21,10 +21,12 @@ from streamproc.kernels.settlement import Ticket
 from streamproc.store.queue import Queue
 from streamproc.telemetry import events as tell
 from streamproc.telemetry.slots import Block
+from streamproc.worker.condemned import poison_of_source
 from streamproc.worker.intake import Intake, IntakeMetrics, Process
 from streamproc.worker.ledger import ClientLedger
 from streamproc.worker.outlet import Outlet, SpillRule
 from streamproc.worker.parking import Parking
+from streamproc.worker.poison import Park, Place
 from streamproc.worker.spill import Spill
 from streamproc.worker.tally import Tally
 from streamproc.worker.waiting import until
@@ -56,6 +58,7 @@ class Client:
         metrics_of: Callable[[str, str], IntakeMetrics],
         tally: Tally,
         parking: Parking,
+        place_of: Callable[[str, Park | None], Place],
         writer: Writer,
         block: Block,
         listeners: Mapping[str, int],
@@ -91,6 +94,7 @@ class Client:
                 retry=service.retry,
                 ledger=ledger,
                 changed=changed,
+                place=place_of(f"target of {connection.id}", None),
                 spill=_spill_rule(ref.id, service, ledger, writer),
                 ordered=ordered,
             )
@@ -120,6 +124,10 @@ class Client:
                     at_once=source.qos == 0,
                     metrics=metrics_of(connection.id, str(index)),
                     changed=changed,
+                    place=place_of(
+                        f"source {index} of {connection.id}",
+                        poison_of_source(parking, connection, index, block),
+                    ),
                 )
                 self.intakes.append((index, intake))
 

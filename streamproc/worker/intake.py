@@ -20,6 +20,9 @@ from streamproc.telemetry import metrics
 from streamproc.telemetry.slots import Block, Slot
 from streamproc.worker.crash import watch
 from streamproc.worker.link import Link
+from streamproc.worker.poison import Place
+
+PARKING_FULL_WAIT_S = 5.0
 
 Process = Callable[[Batch, list[Entry], Window], None]
 
@@ -67,6 +70,7 @@ class Intake:
         at_once: bool,
         metrics: IntakeMetrics,
         changed: Callable[[], None],
+        place: Place | None = None,
     ) -> None:
         self.process = process
         self._connection = connection
@@ -78,6 +82,7 @@ class Intake:
         self.window = Window(max_messages, max_bytes, self._done, at_once)
         self._room = asyncio.Event()
         self.link = Link(name, source.open, source.close, changed)
+        self._place = place or Place(name)
         self._stopping = False
         self._stopper: asyncio.Task[None] | None = None
         self._told_bytes = 0
@@ -145,8 +150,36 @@ class Intake:
             meters.settled_accept.add(count)
         else:
             meters.in_flight.add(count)
-        self.process(batch, entries, window)
+        place = self._place
+        if place.suspect is None:
+            place.enter()
+            self.process(batch, entries, window)
+            place.leave()
+        else:
+            self._take_singly(batch, entries)
         self._tell_bytes()
+
+    def _take_singly(self, batch: Batch, entries: list[Entry]) -> None:
+        """One of them may be what workers die of."""
+        for entry, payload, headers in zip(entries, batch.payloads, batch.headers, strict=True):
+            if self._place.admits(payload, headers):
+                one = Batch([payload], [headers], [entry.token], batch.origin)
+                self.process(one, [entry], self.window)
+                self._place.went_well()
+            else:
+                self._park(entry, payload, headers)
+
+    def _park(self, entry: Entry, payload: bytes, headers: dict[str, str]) -> None:
+        """It is settled once it is safe."""
+
+        def parked(count: int) -> None:
+            if count:
+                self.window.release([entry])
+            else:
+                self._loop.call_later(PARKING_FULL_WAIT_S, self._park, entry, payload, headers)
+
+        assert self._place.park is not None
+        self._place.park(payload, headers, parked)
 
     def _done(self) -> None:
         self._loop.call_soon(self._settle)

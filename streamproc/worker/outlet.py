@@ -18,13 +18,20 @@ from typing import Protocol
 
 from streamproc.config.service import Retry
 from streamproc.connectors.base import Target
-from streamproc.errors import DeliveryFailed, DeliveryRefused, NotConnected, RunnerError
+from streamproc.errors import (
+    DeliveryFailed,
+    DeliveryPoisonous,
+    DeliveryRefused,
+    NotConnected,
+    RunnerError,
+)
 from streamproc.kernels.delivery import Delivery
 from streamproc.kernels.lanes import Lane, Lanes
 from streamproc.store.environment import StoreError
 from streamproc.telemetry import events as tell
 from streamproc.worker.crash import watch
 from streamproc.worker.link import Link
+from streamproc.worker.poison import POISONOUS, Place
 from streamproc.worker.retry import spent, wait_s
 from streamproc.worker.spill import Spill
 from streamproc.worker.waiting import until
@@ -78,6 +85,7 @@ class Outlet:
         changed: Callable[[], None],
         spill: SpillRule | None = None,
         ordered: bool = True,
+        place: Place | None = None,
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self._target = make(self)
@@ -85,6 +93,7 @@ class Outlet:
         self.link = Link("target", self._target.open, self._target.close, changed)
         self._retry = retry
         self._ledger = ledger
+        self._place = place or Place("target")
         self._open = False
         self._pumping = False
         self._due: list[tuple[float, int, Lane]] = []  # heap: when, tie-break, lane
@@ -238,13 +247,27 @@ class Outlet:
             batch = self.lanes.take()
             if batch:
                 self._flying.update(batch)
-                self._target.write(batch)
+                self._write(batch)
         self._look_at_pressure()
         spill = self._spill
         if spill is not None and self._open and not self._draining:
             spill.feed(max(READ_AHEAD, 2 * self.lanes.capacity) - len(self.lanes))
         if not len(self.lanes) and (spill is None or not spill.unwritten):
             self._empty.set()
+
+    def _write(self, batch: list[Delivery]) -> None:
+        place = self._place
+        if place.suspect is None:
+            place.enter()
+            self._target.write(batch)
+            place.leave()
+            return
+        for delivery in batch:  # one of them may be what workers die of
+            if place.admits(delivery.payload, {"address": delivery.address, "key": delivery.key}):
+                self._target.write([delivery])
+                place.went_well()
+            else:
+                self.failed([delivery], DeliveryPoisonous(POISONOUS))
 
     # To disk, when the target does not keep up.
 

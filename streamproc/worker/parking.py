@@ -45,7 +45,9 @@ class Parking:
             )
             for delivery in deliveries
         ]
+        self._keep(entries, then)
 
+    def _keep(self, entries: list[Parked], then: Then) -> None:
         def done(taken: int | StoreError) -> None:
             if isinstance(taken, StoreError):
                 tell.parking_failed(str(taken))
@@ -55,6 +57,10 @@ class Parking:
             then(taken)
 
         self._writer.submit(lambda: self._store.add(entries), done)
+
+    def keep(self, entry: Parked, then: Then) -> None:
+        """Keep what is no delivery."""
+        self._keep([entry], then)
 
     def close(self) -> None:
         self._store.close()

@@ -50,6 +50,7 @@ from streamproc.worker.intake import IntakeMetrics, Process
 from streamproc.worker.ledger import ClientLedger
 from streamproc.worker.listeners import Listeners
 from streamproc.worker.parking import Parking, Then
+from streamproc.worker.poison import Park, Place, Poison
 from streamproc.worker.routes import Routes, shares_sources
 from streamproc.worker.tally import Tally
 from streamproc.worker.waiting import until
@@ -82,6 +83,7 @@ class Worker:
         self._writer_thread = Writer()
         # Made by the first Assign.
         self._parking: Parking | None = None
+        self._poison: Poison | None = None
         self._dispatcher: Dispatcher | None = None
 
     async def run(self, control: socket.socket, bus: socket.socket) -> int:
@@ -152,6 +154,8 @@ class Worker:
             lag_s = max(0.0, loop.time() - due)
             self._lag.set(lag_s)
             self._gauge()
+            if self._poison is not None:
+                self._poison.follow()
             tell.flush()
             self._tell(Beat(lag_s))
 
@@ -196,6 +200,9 @@ class Worker:
         tell.hide(secrets_of(assign.connections))
         if self._parking is None:
             self._parking = Parking(parked_store(service), self._writer_thread)
+            self._poison = _poison(service)
+        elif self._poison is not None:
+            self._poison.look()  # clients that come may have left a worker that died
         if self._dispatcher is None:
             self._dispatcher = Dispatcher(
                 self._index, self._bus_dir, service.limits, self._tally, self._block, self._park
@@ -267,11 +274,15 @@ class Worker:
             metrics_of=self._metrics_of,
             tally=self._tally,
             parking=self._parking,
+            place_of=self._place_of,
             writer=self._writer_thread,
             block=self._block,
             listeners=self._listeners.descriptors,
             changed=self._report_soon,
         )
+
+    def _place_of(self, name: str, park: Park | None) -> Place:
+        return Place(name) if self._poison is None else self._poison.place(name, park)
 
     async def _close(self, client: Client, drain_s: float) -> None:
         left = await client.close(drain_s)
@@ -339,6 +350,17 @@ class Worker:
         self._writer_thread.close()
         if self._parking is not None:
             self._parking.close()
+        if self._poison is not None:
+            self._poison.close()
         with suppress(ConnectionError):
             if self._writer is not None:
                 await self._writer.drain()
+
+
+def _poison(service: Service) -> Poison | None:
+    """None: there is no telling what workers die of, and the service goes on without."""
+    try:
+        return Poison(Path(service.data_dir) / "poison", service.supervision.poison_crashes)
+    except OSError as error:
+        tell.poison_unknown(str(error))
+        return None
