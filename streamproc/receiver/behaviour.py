@@ -28,9 +28,16 @@ class Behaviour(Section, frozen=True, kw_only=True):
         Share, Meta(description="Share of requests whose connection is cut instead.")
     ] = 0.0
     cut: Annotated[
-        Literal["before", "within"],
-        Meta(description="before: taken, and no answer; within: half an answer."),
+        Literal["before", "within", "reset"],
+        Meta(
+            description="before: taken, and no answer; within: half an answer; reset: half of "
+            "its body, then a reset."
+        ),
     ] = "before"
+    drip_share: Annotated[
+        Share, Meta(description="Share of answers that come a byte at a time.")
+    ] = 0.0
+    drip_ms: Annotated[float, Meta(ge=0, description="Between their bytes.")] = 0.0
     body: Annotated[str, Meta(description="Body of answers that are not 204.")] = ""
     close: Annotated[bool, Meta(description="Close the connection after each answer.")] = False
     seed: Annotated[int, Meta(description="Of the shares.")] = 1
@@ -60,6 +67,16 @@ class Manner:
         """Whether the connection is cut in its place."""
         b = self.behaviour
         return bool(b.cut_share) and self._chance.random() < b.cut_share
+
+    def drips(self) -> bool:
+        """Whether an answer comes a byte at a time."""
+        b = self.behaviour
+        return bool(b.drip_share) and self._chance.random() < b.drip_share
+
+    def wait_s(self, status: int) -> float:
+        """For how long nothing is to be sent after an answer with *status*; 0: it does not say."""
+        said = self.behaviour.retry_after
+        return float(said) if said and said.isdigit() and not 200 <= status < 300 else 0.0
 
     def answer(self, status: int) -> bytes:
         """The bytes of an answer with *status*."""

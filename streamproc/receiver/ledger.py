@@ -116,13 +116,12 @@ class Ledger:
         group = self._groups.get(segment)
         if group is None:
             group = self._groups[segment] = Group()
-        group.received += 1
         group.bytes += len(body)
-        try:
-            value = orjson.loads(body)
-        except orjson.JSONDecodeError:
-            group.unreadable += 1
-            return
+        for message in _messages(body):
+            self._note(group, message)
+
+    def _note(self, group: Group, value: Any) -> None:
+        group.received += 1
         name = _find(value, self._name)
         if name is MISSING:
             group.unreadable += 1
@@ -142,6 +141,18 @@ class Ledger:
         names = Group().figures()
         totals = {name: sum(g[name] for g in groups.values()) for name in names}
         return {**totals, "refused": self.refused, "groups": groups}
+
+
+def _messages(body: bytes) -> list[Any]:
+    """One message, or a batch: a JSON array, or a line each."""
+    try:
+        value = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        try:
+            return [orjson.loads(line) for line in body.splitlines()] or [None]
+        except orjson.JSONDecodeError:
+            return [None]
+    return value or [None] if isinstance(value, list) else [value]
 
 
 def _steps(pointer: str) -> tuple[str, ...]:

@@ -70,6 +70,23 @@ def test_what_is_counted() -> None:
     assert ledger.figures()["received"] == 0
 
 
+@pytest.mark.parametrize(
+    ("batch", "unique", "unreadable"),
+    [
+        (b'[{"id": "x-1"}, {"id": "x-2"}, {"no": 1}]', 2, 1),
+        (b'{"id": "x-1"}\n{"id": "x-2"}\n', 2, 0),
+        (b'{"id": "x-1"}\nspoilt\n', 0, 1),
+        (b"", 0, 1),
+    ],
+)
+def test_batches_are_counted_by_the_message(batch: bytes, unique: int, unreadable: int) -> None:
+    ledger = Ledger(name="/id")
+    ledger.take(b"/a", batch)
+    figures = ledger.figures()
+    assert (figures["unique"], figures["unreadable"]) == (unique, unreadable)
+    assert figures["received"] == unique + unreadable
+
+
 @given(st.permutations(range(6)), st.data())
 def test_order_is_judged_by_first_arrivals(order: list[int], data: st.DataObject) -> None:
     ledger = Ledger()

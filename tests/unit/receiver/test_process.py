@@ -96,15 +96,51 @@ async def test_it_behaves_as_told(running: Running) -> None:
     await client.close()
 
 
-@pytest.mark.parametrize("cut", ["before", "within"])
+@pytest.mark.parametrize("cut", ["before", "within", "reset"])
 async def test_it_cuts_connections(running: Running, cut: str) -> None:
     client = await connect(running)
-    await ask(client, post("/behaviour", b'{"cutShare": 1, "cut": "%s"}' % cut.encode()))
+    behaviour = {"cutShare": 1, "cut": cut, "status": 200, "body": "half of this"}
+    await ask(client, post("/behaviour", json.dumps(behaviour).encode()))
     assert await ask(client, post("/a", b'{"id": "x-1"}')) is None
     await client.close()
     other = await connect(running)
-    assert (await figures(other))["unique"] == 1
+    found = await figures(other)
+    assert (found["unique"], found["unanswered"]) == (1, 1)
     await other.close()
+
+
+async def test_an_answer_that_drips_is_given_or_left(running: Running) -> None:
+    """Taken, and counted as not answered until its last byte is out."""
+    patient, hasty = await connect(running), await connect(running)
+    await ask(patient, post("/behaviour", b'{"dripShare": 1, "dripMs": 2}'))
+    assert (await ask(patient, post("/a", b'{"id": "x-1"}'))).status == 204
+    assert (await figures(patient))["unanswered"] == 0
+    await ask(patient, post("/behaviour", b'{"dripShare": 1, "dripMs": 60000}'))
+    await hasty.send(post("/a", b'{"id": "x-2"}'))
+    await eventually(lambda: hasty.sent == 1, "it is sent")
+    other = await connect(running)
+    while (await figures(other))["unique"] < 2:
+        await asyncio.sleep(0.01)
+    await hasty.close()
+    assert (await figures(other))["unanswered"] == 1
+    await other.close()
+    await patient.close()
+
+
+async def test_it_records_requests_that_come_before_they_may(running: Running) -> None:
+    client = await connect(running)
+    await ask(client, post("/behaviour", b'{"status": 503, "retryAfter": "1"}'))
+    await ask(client, post("/a", b'{"id": "x-1"}'))
+    await ask(client, post("/a", b'{"id": "x-1"}'))  # may have been on its way
+    assert (await figures(client))["early"] == 0
+    await asyncio.sleep(0.5)
+    await ask(client, post("/behaviour", b"{}"))
+    await ask(client, post("/a", b'{"id": "x-1"}'))
+    assert (await figures(client))["early"] == 1
+    await asyncio.sleep(0.8)
+    await ask(client, post("/a", b'{"id": "x-2"}'))
+    assert (await figures(client))["early"] == 1
+    await client.close()
 
 
 async def test_a_delay_keeps_requests_open(running: Running) -> None:
