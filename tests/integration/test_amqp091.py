@@ -4,17 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 
 import pytest
 import uvloop
 
-from streamproc.config.connection import Connection, Source, Target
-from streamproc.connectors.amqp091 import outlet
-from streamproc.connectors.amqp091.config import Amqp091Options
-from streamproc.connectors.amqp091.source import Amqp091Source
-from streamproc.connectors.amqp091.target import Amqp091Target
-from streamproc.connectors.base import Batch, Identity, SourceSpec, TargetSpec, Verdict
+from streamproc.connectors.amqp091 import methods, outlet
+from streamproc.connectors.base import Verdict
 from streamproc.errors import (
     DeliveryFailed,
     DeliveryRefused,
@@ -22,10 +18,9 @@ from streamproc.errors import (
     Misconfigured,
     NotConnected,
 )
-from streamproc.kernels.delivery import Delivery
 from tests.brokers.ports import Port
-
-DEADLINE_S = 120.0
+from tests.integration.amqp091_bed import Bed, delivery, numbers, payloads, read, settle, tokens
+from tests.integration.receipts import DEADLINE_S, Receipts, until
 
 
 @pytest.fixture(params=[asyncio.new_event_loop, uvloop.new_event_loop], ids=["asyncio", "uvloop"])
@@ -34,137 +29,12 @@ def loop_kind(request):
     return request.param
 
 
-async def until(condition: Callable[[], object]) -> None:
-    """Poll *condition* until it holds."""
-    async with asyncio.timeout(DEADLINE_S):
-        while not condition():
-            await asyncio.sleep(0.01)
-
-
-class Receipts:
-    """Notes what the target says, and lets a test wait for it."""
-
-    def __init__(self) -> None:
-        self.good: list[Delivery] = []
-        self.bad: list[tuple[Delivery, Exception]] = []
-        self.losses: list[Exception] = []
-
-    def delivered(self, deliveries):
-        self.good += deliveries
-
-    def failed(self, deliveries, error):
-        self.bad += [(delivery, error) for delivery in deliveries]
-
-    def lost(self, error):
-        self.losses.append(error)
-
-    @property
-    def count(self) -> int:
-        return len(self.good) + len(self.bad)
-
-
-class Bed:
-    """Sources and targets of one queue; all are closed at the end."""
-
-    def __init__(self, rabbitmq, queue: str, uri: str = "") -> None:
-        self.rabbitmq = rabbitmq
-        self.queue = queue
-        self.uri = uri or rabbitmq.uri
-        self._open: list[Amqp091Source | Amqp091Target] = []
-
-    @property
-    def address(self) -> str:
-        """Where the target must write so that the source reads it."""
-        return f"amq.default/{self.queue}"
-
-    def make_source(self, *, queues=None, uri="", options=None, **spec) -> Amqp091Source:
-        source = Source(addresses=queues or [self.queue], authorization_context=["s"])
-        made = Amqp091Source(
-            SourceSpec(
-                identity=Identity(connection_id="c"),
-                connection=Connection(
-                    id="c", connection_type="amqp-091", uri=uri or self.uri, sources=[source]
-                ),
-                options=Amqp091Options(**(options or {})),
-                source=source,
-                **spec,
-            )
-        )
-        self._open.append(made)
-        return made
-
-    async def source(self, **more) -> Amqp091Source:
-        made = self.make_source(**more)
-        await made.open()
-        return made
-
-    def make_target(self, receipts: Receipts, *, address="", uri="") -> Amqp091Target:
-        target = Target(address=address or self.address, topics=[], authorization_context=["s"])
-        made = Amqp091Target(
-            TargetSpec(
-                identity=Identity(connection_id="c"),
-                connection=Connection(
-                    id="c", connection_type="amqp-091", uri=uri or self.uri, targets=[target]
-                ),
-                options=Amqp091Options(),
-                receipts=receipts,
-            )
-        )
-        self._open.append(made)
-        return made
-
-    async def target(self, receipts: Receipts, **more) -> Amqp091Target:
-        made = self.make_target(receipts, **more)
-        await made.open()
-        return made
-
-    async def publish(self, *bodies: bytes, headers=None) -> None:
-        await asyncio.to_thread(
-            self.rabbitmq.publish, self.queue, [(body, headers or {}) for body in bodies]
-        )
-
-    async def depth(self) -> int:
-        return await asyncio.to_thread(self.rabbitmq.depth, self.queue)
-
-    async def close(self) -> None:
-        await asyncio.gather(*(one.close() for one in self._open))
-
-
 @pytest.fixture
 async def bed(rabbitmq, fresh_name) -> AsyncIterator[Bed]:
     await asyncio.to_thread(rabbitmq.declare_queue, fresh_name)
     made = Bed(rabbitmq, fresh_name)
     yield made
     await made.close()
-
-
-async def read(source: Amqp091Source, count: int) -> list[Batch]:
-    batches: list[Batch] = []
-    async with asyncio.timeout(DEADLINE_S):
-        while sum(len(batch.tokens) for batch in batches) < count:
-            batches.append(await source.read())
-    return batches
-
-
-def payloads(batches: list[Batch]) -> list[bytes]:
-    return [payload for batch in batches for payload in batch.payloads]
-
-
-def tokens(batches: list[Batch]) -> list[int]:
-    return [token for batch in batches for token in batch.tokens]
-
-
-def settle(source: Amqp091Source, batches: list[Batch], verdict=Verdict.ACCEPT) -> None:
-    for batch in batches:
-        source.settle(batch.origin, batch.tokens, verdict, {})
-
-
-def numbers(count: int, start: int = 0) -> list[bytes]:
-    return [b"%d" % n for n in range(start, start + count)]
-
-
-def delivery(address: str, payload: bytes = b"x", headers=None) -> Delivery:
-    return Delivery(0, "", address, headers or {}, payload)
 
 
 # The normal path.
@@ -293,11 +163,12 @@ async def test_few_frames_settle_many_messages(bed, monkeypatch):
     batches = await read(source, 200)
     origin, tags = batches[0].origin, tokens(batches)
     sent = []
-    real = origin._send
-    monkeypatch.setattr(origin, "_send", lambda data: (sent.extend(data), real(data)))
+    real = origin.link.send
+    monkeypatch.setattr(origin.link, "send", lambda data: (sent.append(data), real(data)))
     for at in range(0, 200, 50):
         source.settle(origin, tags[at : at + 50], Verdict.ACCEPT, {})
     assert len(sent) == 4
+    assert {len(data) for data in sent} == {len(methods.ack(1, 1, multiple=True))}
     await source.close()
     assert await bed.depth() == 0
 
@@ -348,9 +219,9 @@ async def test_no_more_is_taken_than_prefetch(bed):
 async def test_bytes_that_nobody_reads_are_bounded(bed):
     await bed.publish(*[b"x" * 100_000 for _ in range(100)])
     source = await bed.source(prefetch_bytes=500_000)
-    await until(lambda: source._intake._size > 500_000)
+    await until(lambda: source._intake.waiting_bytes > 500_000)
     await asyncio.sleep(0.3)
-    assert source._intake._size <= 700_000
+    assert source._intake.waiting_bytes <= 700_000
     assert len(payloads(await read(source, 100))) == 100
 
 
@@ -584,7 +455,7 @@ async def test_a_memory_alarm_holds_up_the_target_and_loses_nothing(
         await asyncio.to_thread(rabbitmq.ctl, *limit, "1000")
         # RabbitMQ blocks a connection at its first publish after the alarm.
         target.write([delivery(bed.address, b"1")])
-        await until(lambda: target._outlet.link.is_blocked())
+        await until(lambda: target._outlet.link.is_blocked)
         made = [delivery(bed.address, b"%d" % n) for n in range(2, 500)]
         target.write(made)
         await asyncio.sleep(4)

@@ -26,10 +26,7 @@ class Amqp091Options(Section, frozen=True, kw_only=True):
         int, Meta(description="Largest frame in bytes; 0: the broker's.", ge=0)
     ] = 0
     requested_channel_max: Annotated[
-        int,
-        Meta(
-            description="Most channels; has no effect, one is used.", ge=0, extra={"unused": True}
-        ),
+        int, Meta(description="Most channels, of which 2 are used; 0: the broker's.", ge=0)
     ] = 2047
     network_recovery_interval: Annotated[
         int | None,
@@ -49,3 +46,11 @@ class Amqp091Options(Section, frozen=True, kw_only=True):
         Meta(description="Has no effect: answers are always checked.", extra={"unused": True}),
     ] = None
     shutdown_timeout: Annotated[int, Meta(description="Milliseconds to close.", ge=1)] = 10_000
+    unsettled_timeout: Annotated[
+        int,
+        Meta(
+            description="Milliseconds until a message that is not settled goes back to its queue: "
+            "less than the broker's consumer_timeout; 0: never.",
+            ge=0,
+        ),
+    ] = 1_500_000

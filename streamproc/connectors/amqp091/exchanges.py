@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
-from pamqp import commands
-
-from streamproc.connectors.amqp091.link import Channel, Link
-from streamproc.errors import Misconfigured, RunnerError
+from streamproc.connectors.amqp091 import methods
+from streamproc.connectors.amqp091.channel import Channel
+from streamproc.connectors.amqp091.link import Link
+from streamproc.errors import Misconfigured
 
 CHANNEL = 2
 MISSING_S = 5.0  # a missing exchange is asked for again after this long
@@ -19,6 +20,7 @@ class Exchanges:
 
     def __init__(self, link: Link) -> None:
         self._link = link
+        self._loop = asyncio.get_running_loop()
         self._channel: Channel | None = None
         self._missing: dict[str, tuple[float, str]] = {}  # -> (when to ask again, words)
         self._known: set[str] = {""}
@@ -27,38 +29,33 @@ class Exchanges:
         """Whether it was there when last asked for."""
         return name in self._known
 
-    async def problem(self, name: str) -> str:
-        """Empty if the exchange exists, else the broker's words. Raises NotConnected."""
-        now = asyncio.get_running_loop().time()
-        again_at, said = self._missing.get(name, (now, ""))
-        if again_at > now:
-            return said
+    def missing(self, name: str) -> str:
+        """The broker's words, if it was asked for of late and was not there."""
+        again_at, said = self._missing.get(name, (0.0, ""))
+        return said if again_at > self._loop.time() else ""
+
+    async def ask(self, name: str) -> None:
+        """Learn whether it is there. Raises NotConnected."""
+        said = await self._ask(name)
         if len(self._known) + len(self._missing) >= MOST:
             self._known, self._missing = {""}, {}
         self._missing.pop(name, None)
-        said = await self._ask(name)
         if said:
-            self._missing[name] = (now + MISSING_S, said)
+            self._missing[name] = (self._loop.time() + MISSING_S, said)
         else:
             self._known.add(name)
-        return said
 
     async def _ask(self, name: str) -> str:
+        if self._channel is None:
+            channel = Channel()  # nothing comes there but answers
+            await self._link.channel(CHANNEL, channel)
+            self._channel = channel
+        passively: tuple[Any, ...] = (0, name, "", True, False, False, False, False, {})
         try:
-            if self._channel is None:
-                self._channel = _Asking()
-                await self._link.channel(CHANNEL, self._channel)
-            await self._channel.call(commands.Exchange.Declare(exchange=name, passive=True))
+            await self._channel.call(
+                methods.EXCHANGE_DECLARE_OK, methods.EXCHANGE_DECLARE, *passively
+            )
         except Misconfigured as error:
             self._channel = None  # the broker has closed it
             return str(error)
         return ""
-
-    def fail(self, error: RunnerError) -> None:
-        """The link is lost: nobody answers."""
-        if self._channel is not None:
-            self._channel.fail(error)
-
-
-class _Asking(Channel):
-    """Nothing comes here but answers."""

@@ -1,122 +1,113 @@
 """One AMQP connection and its channels, for either end of the connector.
 
-aiormq makes the connection, keeps its heartbeats and takes frames apart. Its channels are not
-used: they cost a task for each delivery and each publish. A connection that is lost stays
-lost; the runner opens a new one.
+A protocol on the event loop: what is read is taken apart by a kernel, all frames at once, and
+handed to the channels; what is sent goes out in the order of the calls. A connection that is
+lost stays lost; the runner opens a new one.
 """
 
 from __future__ import annotations
 
 import asyncio
-import logging
 import ssl
-from collections.abc import Callable
 from typing import Any
 
-import aiormq
-from aiormq.abc import ChannelFrame
-from pamqp import commands
-from pamqp.base import Frame
-from pamqp.body import ContentBody
-from pamqp.header import ContentHeader
-
+from streamproc.connectors.amqp091 import methods
 from streamproc.connectors.amqp091 import settings as of_link
+from streamproc.connectors.amqp091.channel import Channel, reply_error
+from streamproc.connectors.amqp091.methods import Malformed
 from streamproc.connectors.amqp091.settings import LinkSettings
 from streamproc.errors import Misconfigured, NotConnected, RunnerError
+from streamproc.kernels.amqp091 import Decoder
 
-# Connectors log nothing: what aiormq has to say comes as an error too.
-_log = logging.getLogger("aiormq")
-_log.addHandler(logging.NullHandler())
-_log.propagate = False
-
-# Replies of the broker that only a person can change: access refused, not found, locked,
-# precondition failed, not allowed, not implemented.
-_FINAL = frozenset({403, 404, 405, 406, 530, 540})
-
-
-class _Listening:
-    """Gives the broker's words when it closes the connection in place of an answer."""
-
-    def __init__(self, receiver: Any) -> None:
-        self._receiver = receiver
-
-    async def get_frame(self) -> Any:
-        received = await self._receiver.get_frame()
-        frame = received[2]
-        if isinstance(frame, commands.Connection.Close):
-            raise reply_error(frame.reply_code, frame.reply_text)
-        return received
+FIRST_FRAME_MAX = 131_072  # bytes, until it is agreed
+LEAST_FRAME_MAX = 4_096  # bytes; the protocol's
+MOST_FRAME_MAX = 1 << 20  # bytes, where the broker sets no limit
+WRITE_AHEAD_BYTES = 512 * 1024  # in the socket's buffer, before senders are asked to wait
+CHANNELS = 2  # beside channel 0
+BEATS = 2  # heartbeats sent, and looked for, in the time agreed
+LET_GO_S = 2.0
+MISSED = 2 * BEATS + 1  # looks without a byte from the broker until it is taken for gone
 
 
-class _Connection(aiormq.Connection):
-    @staticmethod
-    async def _rpc(
-        request: Frame, writer: Any, frame_receiver: Any, wait_response: bool = True
-    ) -> Any:
-        listening: Any = _Listening(frame_receiver)
-        return await aiormq.Connection._rpc(request, writer, listening, wait_response)
+class Link(asyncio.Protocol):
+    """``most_body``: bytes of a message that are kept (``kernels.amqp091.Decoder``)."""
 
-
-class Link:
-    """``lost`` is called once, when the connection ends by itself."""
-
-    def __init__(self, connection: aiormq.Connection, settings: LinkSettings) -> None:
-        self._connection = connection
+    def __init__(self, settings: LinkSettings, most_body: int = 0) -> None:
+        self.error: RunnerError | None = None  # why it is of no use
+        self.frame_max = LEAST_FRAME_MAX
+        self.is_blocked = False  # the broker has said that it takes no messages now
         self._settings = settings
-        self._ends = connection.closing
-        self._lost: Callable[[RunnerError], None] | None = None
-        tuned = connection.connection_tune.frame_max or 131_072
-        self.frame_max = min(tuned, settings.frame_max or tuned)
-        self._ends.add_done_callback(self._ended)
+        self._decoder = Decoder(FIRST_FRAME_MAX, most_body)
+        self._loop = asyncio.get_running_loop()
+        self._root = _Root()
+        self._root.bind(self, 0)
+        self._channels: dict[int, Channel] = {0: self._root}
+        self._transport: asyncio.Transport | None = None
+        self._gone = asyncio.Event()
+        self._is_full = False
+        self._is_reading = True
+        self._has_sent = False
+        self._silent = 0  # looks in a row at which nothing had come
+        self._timer: asyncio.TimerHandle | None = None
 
     @classmethod
-    async def open(cls, settings: LinkSettings) -> Link:
+    async def open(cls, settings: LinkSettings, most_body: int = 0) -> Link:
         """Raises NotConnected or Misconfigured; has then let everything go."""
         context = await asyncio.to_thread(of_link.tls, settings)
-        connection = _Connection(settings.url, context=context)
-        connection.vhost = settings.vhost
+        link = cls(settings, most_body)
         try:
             async with asyncio.timeout(settings.connect_s):
-                await connection.connect()
-        except TimeoutError as error:
-            raise NotConnected(f"no connection within {settings.connect_s:g} s") from error
-        except (aiormq.exceptions.AMQPError, OSError, ValueError) as error:
-            raise connect_error(error) from error
-        return cls(connection, settings)
-
-    def when_lost(self, lost: Callable[[RunnerError], None]) -> None:
-        self._lost = lost
-        if self._ends.done():
-            self._ended(self._ends)
+                await link._loop.create_connection(
+                    lambda: link, settings.host, settings.port, ssl=context
+                )
+                await link._shake_hands()
+        except BaseException as error:
+            link._drop(NotConnected("given up"))
+            if not isinstance(error, asyncio.CancelledError):
+                await link._let_go()
+            if isinstance(error, TimeoutError):
+                raise NotConnected(f"no connection within {settings.connect_s:g} s") from error
+            if isinstance(error, (OSError, ValueError)):
+                raise connect_error(error) from error
+            raise
+        return link
 
     async def channel(self, number: int, listener: Channel) -> None:
         """Open *listener* as channel *number*; it then gets what the broker sends there."""
-        self._connection.channels[number] = listener  # type: ignore[assignment]
         listener.bind(self, number)
-        await listener.call(commands.Channel.Open())
+        self._channels[number] = listener
+        await listener.call(methods.CHANNEL_OPEN_OK, methods.CHANNEL_OPEN, "")
 
-    async def send(self, data: bytes) -> None:
-        """Return when the socket has taken it, to keep pace with the broker."""
-        taken: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        await self._connection.write_queue.put(ChannelFrame(data, False, taken))
-        await taken
+    def forget(self, number: int) -> None:
+        """The channel is closed on both sides."""
+        self._channels.pop(number, None)
 
-    async def send_method(self, number: int, method: Frame) -> None:
-        await self._connection.write_queue.put(ChannelFrame.marshall(number, [method]))
+    def send(self, data: bytes) -> None:
+        """On its way, behind all that was sent before. Quiet when the link is lost."""
+        if self._transport is not None and self.error is None:
+            self._has_sent = True
+            self._transport.write(data)
 
-    def is_blocked(self) -> bool:
-        """Whether the broker has said that it takes no messages now."""
-        ready = self._connection.ready()
-        try:
-            ready.send(None)
-        except StopIteration:
-            return False
-        ready.close()
-        return True
+    @property
+    def is_ready(self) -> bool:
+        """Whether messages should be sent: ``Channel.on_ready`` says when that may change."""
+        return not self.is_blocked and not self._is_full and self.error is None
 
-    async def unblocked(self) -> None:
-        """Wait until the broker takes messages."""
-        await self._connection.ready()
+    def block(self, is_blocked: bool) -> None:
+        """The broker takes no messages, or takes them again."""
+        self.is_blocked = is_blocked
+        self._tell_ready()
+
+    def read(self, go_on: bool) -> None:
+        """Hold up what the broker sends, all of it, or let it come again."""
+        if self._transport is None or self.error is not None or go_on == self._is_reading:
+            return
+        self._is_reading = go_on
+        if go_on:
+            self._silent = 0
+            self._transport.resume_reading()
+        else:
+            self._transport.pause_reading()
 
     @property
     def answer_s(self) -> float:
@@ -127,147 +118,155 @@ class Link:
         return self._settings.close_s
 
     async def close(self) -> None:
-        """Say goodbye. Bounded in time; never raises."""
-        self._lost = None
+        """Say goodbye, behind all that was sent. Bounded in time; never raises."""
+        self._channels = {0: self._root}
+        self.read(True)
         try:
             async with asyncio.timeout(self._settings.close_s):
-                await self._connection.close()
-        except (TimeoutError, OSError, aiormq.exceptions.AMQPError):
-            return  # it is gone either way
-
-    def _ended(self, closing: asyncio.Future[Any]) -> None:
-        error = None if closing.cancelled() else closing.exception()
-        lost, self._lost = self._lost, None
-        if lost is not None:
-            lost(NotConnected(f"the connection was lost: {words(error)}"))
-
-
-class Channel:
-    """Takes frames of one channel, in aiormq's place of a channel. Subclasses listen."""
-
-    def __init__(self) -> None:
-        self.frames = self  # aiormq: await channel.frames.put((weight, frame))
-        self.number = 0
-        self._link: Link | None = None
-        self._reply: asyncio.Future[Any] | None = None
-        self._method: commands.Basic.Deliver | commands.Basic.Return | None = None
-        self._header: ContentHeader | None = None
-        self._body: list[bytes] = []
-        self._missing = 0  # bytes of the body
-
-    def bind(self, link: Link, number: int) -> None:
-        self._link = link
-        self.number = number
-
-    @property
-    def link(self) -> Link:
-        assert self._link is not None
-        return self._link
-
-    # What subclasses listen to.
-
-    def on_deliver(
-        self, method: commands.Basic.Deliver, header: ContentHeader, body: bytes
-    ) -> None:
-        """A message for a consumer."""
-
-    def on_return(self, method: commands.Basic.Return, header: ContentHeader) -> None:
-        """A message that found no queue."""
-
-    def on_confirm(self, tag: int, *, multiple: bool, is_taken: bool) -> None:
-        """The broker has a message, or has refused it."""
-
-    def on_cancel(self, consumer_tag: str) -> None:
-        """The broker ended a consumer."""
-
-    def on_close(self, error: RunnerError) -> None:
-        """The broker closed the channel."""
-
-    async def has_room(self) -> None:
-        """Wait here to hold up the connection."""
-
-    async def call(self, method: Frame) -> Frame:
-        """Send *method* and return the answer. Raises what the broker says against it."""
-        link = self.link
-        reply = self._reply = asyncio.get_running_loop().create_future()
-        try:
-            async with asyncio.timeout(link.answer_s):
-                await link.send_method(self.number, method)
-                answer: Frame = await reply
-                return answer
-        except TimeoutError as error:
-            raise NotConnected(f"no answer within {link.answer_s:g} s") from error
+                if self.error is None:
+                    goodbye = (200, "closed", 0, 0)
+                    close = methods.CONNECTION_CLOSE
+                    await self._root.call(methods.CONNECTION_CLOSE_OK, close, *goodbye)
+        except (TimeoutError, RunnerError):
+            pass  # it is gone either way
         finally:
-            self._reply = None
+            if self.error is None:
+                self._drop(NotConnected("closed"))
+        await self._let_go()
 
-    def fail(self, error: RunnerError) -> None:
-        """Whoever waits for an answer gets *error*."""
-        if self._reply is not None and not self._reply.done():
-            self._reply.set_exception(error)
-
-    # Called by aiormq for every frame of this channel, in order.
-
-    async def put(self, item: tuple[int, Any]) -> None:
-        frame = item[1]
-        match frame:
-            case ContentBody():
-                self._body.append(frame.value)
-                self._missing -= len(frame.value)
-                if self._missing <= 0:
-                    await self._complete()
-            case ContentHeader():
-                self._header = frame
-                self._missing = frame.body_size
-                if not self._missing:
-                    await self._complete()
-            case commands.Basic.Deliver() | commands.Basic.Return():
-                self._method = frame
-            case commands.Basic.Ack():
-                self.on_confirm(frame.delivery_tag, multiple=frame.multiple, is_taken=True)
-            case commands.Basic.Nack():
-                self.on_confirm(frame.delivery_tag, multiple=frame.multiple, is_taken=False)
-            case commands.Basic.Cancel():
-                self.on_cancel(frame.consumer_tag or "")
-            case commands.Channel.Close():
-                await self.link.send_method(self.number, commands.Channel.CloseOk())
-                error = reply_error(frame.reply_code, frame.reply_text)
-                self.fail(error)
-                self.on_close(error)
-            case _:
-                if self._reply is not None and not self._reply.done():
-                    self._reply.set_result(frame)
-
-    async def _complete(self) -> None:
-        method, header, body = self._method, self._header, self._body
-        self._method, self._header, self._body = None, None, []
-        if header is None:
+    async def _let_go(self) -> None:
+        """Wait for the socket to be closed, for a short time."""
+        if self._transport is None:
             return
-        if isinstance(method, commands.Basic.Deliver):
-            self.on_deliver(method, header, body[0] if len(body) == 1 else b"".join(body))
-            await self.has_room()
-        elif isinstance(method, commands.Basic.Return):
-            self.on_return(method, header)
+        try:
+            async with asyncio.timeout(LET_GO_S):
+                await self._gone.wait()
+        except TimeoutError:
+            self._transport.abort()  # the peer takes nothing
+
+    def lose(self, error: RunnerError, *, at_once: bool = True) -> None:
+        """It is over: all channels hear why. What was sent may still go out unless *at_once*."""
+        if self.error is not None:
+            return
+        self._drop(error, at_once=at_once)
+        channels, self._channels = self._channels, {}
+        for channel in channels.values():
+            channel.finish(error)
+
+    def _drop(self, error: RunnerError, *, at_once: bool = True) -> None:
+        self.error = self.error or error
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._transport is not None:
+            if at_once:
+                self._transport.abort()
+            else:
+                self._transport.close()
+
+    # The handshake.
+
+    async def _shake_hands(self) -> None:
+        root, wanted = self._root, self._settings
+        self.send(methods.PROTOCOL)
+        _, _, _, mechanisms, _ = await root.call(methods.CONNECTION_START)
+        mechanism, response = of_link.login(wanted, mechanisms.split())
+        most_channels, frame_max, heartbeat = await root.call(
+            methods.CONNECTION_TUNE,
+            *(methods.CONNECTION_START_OK, of_link.about(wanted), mechanism, response, "en_US"),
+        )
+        most_channels = of_link.least(most_channels, wanted.channel_max)
+        if 0 < most_channels < CHANNELS:
+            raise Misconfigured(f"at most {most_channels} channels, and {CHANNELS} are needed")
+        frame_max = of_link.least(frame_max, wanted.frame_max) or MOST_FRAME_MAX
+        self.frame_max = self._decoder.frame_max = max(frame_max, LEAST_FRAME_MAX)
+        every_s = of_link.least(heartbeat, wanted.heartbeat_s) if wanted.heartbeat_s else 0
+        tuned = (most_channels, self.frame_max, every_s)
+        self.send(methods.frame(0, methods.CONNECTION_TUNE_OK, *tuned))
+        await root.call(
+            methods.CONNECTION_OPEN_OK, methods.CONNECTION_OPEN, wanted.vhost, "", False
+        )
+        if every_s:
+            self._timer = self._loop.call_later(every_s / BEATS, self._beat, every_s / BEATS)
+
+    def _beat(self, every_s: float) -> None:
+        """Say that we are here, and see whether the broker is.
+
+        Looks are counted, not seconds: while this process hangs, the broker is not to blame.
+        """
+        self._timer = self._loop.call_later(every_s, self._beat, every_s)
+        if not self._has_sent:
+            self.send(methods.HEARTBEAT)
+        self._has_sent = False
+        if self._is_reading:
+            self._silent += 1
+        if self._silent > MISSED:
+            waited = MISSED * every_s
+            self.lose(NotConnected(f"the broker has said nothing for {waited:g} s"))
+
+    def _tell_ready(self) -> None:
+        if self.is_ready:
+            for channel in list(self._channels.values()):
+                channel.on_ready()
+
+    # Called by the event loop.
+
+    def connection_made(self, transport: Any) -> None:
+        self._transport = transport
+        transport.set_write_buffer_limits(high=WRITE_AHEAD_BYTES)
+
+    def data_received(self, data: bytes) -> None:
+        self._silent = 0
+        try:
+            events = self._decoder.feed(data)
+        except ValueError as error:
+            self.lose(NotConnected(f"what the broker sends cannot be read: {error}"))
+            return
+        for number, method, content in events:
+            channel = self._channels.get(number)
+            if channel is not None:  # else it is closed, or we are closing
+                try:
+                    channel.take(method, content)
+                except Malformed as error:
+                    self.lose(NotConnected(f"what the broker sends cannot be read: {error}"))
+
+    def pause_writing(self) -> None:
+        self._is_full = True
+
+    def resume_writing(self) -> None:
+        self._is_full = False
+        self._tell_ready()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._gone.set()
+        said = "the broker closed it" if exc is None else words(exc)
+        self.lose(NotConnected(f"the connection was lost: {said}"))
 
 
-def reply_error(code: int | None, text: str | None) -> RunnerError:
-    """What the broker says when it closes a channel or connection."""
-    said = f"{text or 'no reason given'} ({code})"
-    return Misconfigured(said) if code in _FINAL else NotConnected(said)
+class _Root(Channel):
+    """Channel 0: what concerns the connection."""
+
+    def take(self, method: int, content: Any) -> None:
+        if method == methods.CONNECTION_BLOCKED.id:
+            self.link.block(True)
+        elif method == methods.CONNECTION_UNBLOCKED.id:
+            self.link.block(False)
+        elif method == methods.CONNECTION_SECURE.id:
+            self.fail(Misconfigured("the broker wants more than user and password to log in"))
+        elif method == methods.CONNECTION_CLOSE.id:
+            code, text, *_ = methods.arguments(methods.CONNECTION_CLOSE, content)
+            self.link.send(methods.frame(0, methods.CONNECTION_CLOSE_OK))
+            self.link.lose(reply_error(code, text), at_once=False)
+        else:
+            self._answer(method, content)
 
 
-def connect_error(error: BaseException) -> RunnerError:
+def connect_error(error: OSError | ValueError) -> RunnerError:
     """Why a connection could not be made."""
-    if isinstance(error, aiormq.exceptions.AuthenticationError):
-        return Misconfigured("the broker offers no way to log in that is known here")
-    causes = (error, error.__cause__)
-    if any(isinstance(cause, ssl.SSLCertVerificationError) for cause in causes):
+    if isinstance(error, ssl.SSLCertVerificationError):
         return Misconfigured(words(error))
     return NotConnected(words(error))
 
 
-def words(error: BaseException | None) -> str:
-    """What an exception of aiormq says."""
-    if error is None:
-        return "closed"
-    said = ", ".join(str(one) for one in error.args if one not in (None, ""))
-    return said or type(error).__name__
+def words(error: BaseException) -> str:
+    """What an exception says."""
+    return str(error) or type(error).__name__

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-import itertools
 import os
 from collections import deque
 from collections.abc import Callable, Sequence
 
-from pamqp import commands
-from pamqp.header import ContentHeader
-
-from streamproc.connectors.amqp091 import frames
-from streamproc.connectors.amqp091.address import Place, parse
+from streamproc.connectors.amqp091 import methods
+from streamproc.connectors.amqp091.address import parse
+from streamproc.connectors.amqp091.channel import Channel
 from streamproc.connectors.amqp091.exchanges import MISSING_S, Exchanges
-from streamproc.connectors.amqp091.link import Channel, Link
+from streamproc.connectors.amqp091.link import Link
 from streamproc.connectors.base import Receipts
 from streamproc.errors import DeliveryFailed, DeliveryRefused, NotConnected, RunnerError
+from streamproc.kernels.amqp091_publish import Publisher
 from streamproc.kernels.delivery import Delivery
 
 CHANNEL = 1
@@ -25,12 +23,12 @@ CONFIRM_S = 60.0
 CHECK_S = 1.0
 FLUSH_S = 2.0  # at close, for what is in flight
 WRITE_BYTES = 256 * 1024  # of one write to the socket, about
-KNOWN_PLACES = 10_000  # parsed addresses kept
+KNOWN_PLACES = 10_000  # addresses whose method is kept
 
 
 class Outlet(Channel):
-    """Every delivery is in ``_waiting`` (not sent) or ``_open`` (sent; by delivery tag) until
-    it is told to the receipts, once."""
+    """Every delivery is in ``_waiting`` (not sent) or with the publisher (sent, not confirmed)
+    until it is told to the receipts, once."""
 
     def __init__(
         self,
@@ -43,20 +41,17 @@ class Outlet(Channel):
         self._fixed = fixed
         self._lost = lost
         self._loop = asyncio.get_running_loop()
-        self._waiting: deque[Delivery] = deque()
-        self._open: dict[int, Delivery] = {}
+        self._waiting: list[Delivery] = []
         self._sent: deque[tuple[int, float]] = deque()  # last tag of a write, and when
-        self._returned: dict[int, str] = {}  # tag -> the broker's words
+        self._methods: dict[str, bytes] = {}  # address -> its basic.publish
         self._delivered: list[Delivery] = []  # to be told, like the next
         self._failed: list[tuple[Delivery, RunnerError]] = []
         self._is_telling = False
-        self._tag = 0
         self._lead = os.urandom(10).hex()  # of message ids
-        self._places: dict[str, Place] = {}
         self._blocked_until = 0.0
         self._empty = asyncio.Event()
         self._empty.set()
-        self._sender: asyncio.Task[None] | None = None
+        self._asking: asyncio.Task[None] | None = None
         self._closer: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._error: RunnerError | None = None
@@ -64,16 +59,15 @@ class Outlet(Channel):
     async def begin(self, link: Link) -> None:
         """Open the channel, with confirms."""
         self._exchanges = Exchanges(link)
-        link.when_lost(self.on_close)
+        self._publisher = Publisher(CHANNEL, link.frame_max, self._lead)
         await link.channel(CHANNEL, self)
-        await self.call(commands.Confirm.Select())
+        await self.call(methods.CONFIRM_SELECT_OK, methods.CONFIRM_SELECT, False)
         self._timer = self._loop.call_later(CHECK_S, self._check)
 
     def write(self, deliveries: Sequence[Delivery]) -> None:
         self._empty.clear()
-        self._waiting.extend(deliveries)
-        if self._sender is None or self._sender.done():
-            self._sender = self._loop.create_task(self._send_all())
+        self._waiting += deliveries
+        self._send()
 
     async def end(self) -> None:
         """Give what is in flight a little time, fail the rest, close."""
@@ -90,100 +84,90 @@ class Outlet(Channel):
 
     # Going out.
 
-    async def _send_all(self) -> None:
-        try:
-            while self._waiting:
-                await self.link.unblocked()
-                data = self._encode()
-                if data:
-                    self._sent.append((self._tag, self._loop.time()))
-                    await self.link.send(data)
-                elif self._waiting:
-                    await self._ask_for_exchange(self._waiting[0])
-        except RunnerError as error:
-            self.on_close(error)
+    def on_ready(self) -> None:
+        self._send()
 
-    def _encode(self) -> bytes:
-        """As many as fit into one write, up to the first whose exchange must be asked for."""
-        out: list[bytes] = []
-        size = 0
+    def _send(self) -> None:
+        """All that may go: until the broker or the socket takes no more."""
         waiting = self._waiting
-        while waiting and size < WRITE_BYTES:
-            delivery = waiting[0]
-            try:
-                place = self._places.get(delivery.address) or self._place(delivery.address)
-                if not self._exchanges.knows(place.exchange):
-                    break
-                data = frames.publish(
-                    CHANNEL,
-                    place.exchange,
-                    place.routing_key,
-                    delivery.headers,
-                    f"{self._lead}{self._tag + 1:012x}",
-                    delivery.payload,
-                    self.link.frame_max,
-                )
-            except DeliveryRefused as error:
-                self._fail(waiting.popleft(), error)
-            except ValueError as error:  # too long for a frame, or no UTF-8 can be made of it
-                self._fail(waiting.popleft(), DeliveryRefused(str(error)))
-            else:
-                self._tag += 1
-                self._open[self._tag] = waiting.popleft()
-                out.append(data)
-                size += len(data)
-        return b"".join(out)
+        while waiting and self._asking is None and self._is_open:
+            count, data, problem = self._publisher.publish(waiting, self._methods, WRITE_BYTES)
+            if count:
+                del waiting[:count]
+                self._sent.append((self._publisher.tag, self._loop.time()))
+                self.link.send(data)
+            if problem is not None:
+                self._fail(waiting.pop(0), DeliveryRefused(str(problem)))
+            elif not count:
+                self._look_at(waiting[0])
 
-    async def _ask_for_exchange(self, delivery: Delivery) -> None:
-        """The first delivery goes on if its exchange exists; else it fails, alone."""
-        exchange = self._place(delivery.address).exchange
-        said = await self._exchanges.problem(exchange)
-        if said and self._waiting and self._waiting[0] is delivery:
-            self._fail(self._waiting.popleft(), self._nowhere(delivery, said))
+    @property
+    def _is_open(self) -> bool:
+        return self._error is None and self.flows and self.link.is_ready
+
+    def _look_at(self, delivery: Delivery) -> None:
+        """The first that waits has an address without method: make it, or ask, or fail it."""
+        try:
+            place = parse(delivery.address)
+            method = methods.publish(CHANNEL, *place)
+        except DeliveryRefused as error:
+            self._fail(self._waiting.pop(0), error)
+            return
+        except ValueError as error:  # too long, or no UTF-8 can be made of it
+            self._fail(self._waiting.pop(0), DeliveryRefused(str(error)))
+            return
+        if self._exchanges.knows(place.exchange):
+            if len(self._methods) >= KNOWN_PLACES:
+                self._methods.clear()
+            self._methods[delivery.address] = method
+        elif said := self._exchanges.missing(place.exchange):
+            self._fail(self._waiting.pop(0), self._nowhere(delivery, said))
+        else:
+            self._asking = self._loop.create_task(self._ask(place.exchange))
+
+    async def _ask(self, exchange: str) -> None:
+        try:
+            await self._exchanges.ask(exchange)
+        except RunnerError as error:
+            self._asking = None
+            self.on_close(error)
+        else:
+            self._asking = None
+            self._send()
 
     # Coming back.
 
     def on_confirm(self, tag: int, *, multiple: bool, is_taken: bool) -> None:
-        tags = [tag]
-        if multiple:
-            tags = list(itertools.takewhile(lambda open_: not tag or open_ <= tag, self._open))
-        for one in tags:
-            delivery = self._open.pop(one, None)
-            if delivery is None:
-                continue
-            said = self._returned.pop(one, None) if self._returned else None
-            if said is not None:
-                self._fail(delivery, self._nowhere(delivery, said))
-            elif is_taken:
-                self._delivered.append(delivery)
-            else:
+        deliveries = self._publisher.confirm(tag, multiple)
+        if is_taken:
+            self._delivered += deliveries
+            self._tell_soon()
+        else:
+            for delivery in deliveries:
                 self._fail(delivery, DeliveryFailed("the broker did not take it (basic.nack)"))
-        self._tell_soon()
 
-    def on_return(self, method: commands.Basic.Return, header: ContentHeader) -> None:
-        message_id = header.properties.message_id or ""
+    def on_return(self, code: int, text: str, place: str, message_id: str) -> None:
+        """Its confirmation follows, and means nothing more."""
         if message_id.startswith(self._lead):
-            place = f"{method.exchange or 'the default exchange'}/{method.routing_key}"
-            said = f"{method.reply_text} ({method.reply_code}): no queue for {place}"
-            self._returned[int(message_id[len(self._lead) :], 16)] = said
+            said = f"{text} ({code}): no queue for {place}"
+            for delivery in self._publisher.confirm(int(message_id[len(self._lead) :], 16), False):
+                self._fail(delivery, self._nowhere(delivery, said))
 
     def on_close(self, error: RunnerError) -> None:
         """The channel or its connection has ended: everything open fails, in order."""
         if self._error is not None:
             return
         self._error = error
-        self.fail(error)
-        self._exchanges.fail(error)
-        if self._sender is not None:
-            self._sender.cancel()
+        if self._asking is not None:
+            self._asking.cancel()
         if self._timer is not None:
             self._timer.cancel()
         self._tell()
-        rest = [*self._open.values(), *self._waiting]
-        self._open.clear()
+        rest = [*self._publisher.confirm(0, True), *self._waiting]
         self._waiting.clear()
         if rest:
             self._receipts.failed(rest, NotConnected(str(error)))
+        self._empty.set()
         self._closer = self._loop.create_task(self.link.close())
         self._lost(error)
 
@@ -191,13 +175,13 @@ class Outlet(Channel):
         """Once a second: is a confirmation overdue?"""
         now = self._loop.time()
         self._timer = self._loop.call_later(CHECK_S, self._check)
-        if not self._open:
+        oldest = self._publisher.oldest
+        if not oldest:
             self._sent.clear()
             return
-        oldest = next(iter(self._open))
         while self._sent and self._sent[0][0] < oldest:
             self._sent.popleft()
-        if self.link.is_blocked():
+        if self.link.is_blocked or not self.flows:
             self._blocked_until = now
         elif now - max(self._sent[0][1], self._blocked_until) > CONFIRM_S:
             self.on_close(NotConnected(f"the broker confirmed nothing for {CONFIRM_S:g} s"))
@@ -229,15 +213,8 @@ class Outlet(Channel):
             by_error.setdefault((type(error), str(error)), (error, []))[1].append(delivery)
         for error, deliveries in by_error.values():
             self._receipts.failed(deliveries, error)
-        if not self._open and not self._waiting:
+        if not self._publisher.open and not self._waiting:
             self._empty.set()
-
-    def _place(self, address: str) -> Place:
-        place = parse(address)
-        if len(self._places) >= KNOWN_PLACES:
-            self._places.clear()
-        self._places[address] = place
-        return place
 
 
 def _nobody(_: RunnerError) -> None:

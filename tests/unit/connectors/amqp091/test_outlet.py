@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import struct
 from types import SimpleNamespace
 
 import pamqp.frame
@@ -10,10 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pamqp import commands
 
-from streamproc.connectors.amqp091 import outlet
+from streamproc.connectors.amqp091 import methods, outlet
 from streamproc.connectors.amqp091.outlet import Outlet
 from streamproc.errors import DeliveryFailed, DeliveryRefused, NotConnected
 from streamproc.kernels.delivery import Delivery
+from tests.reference.amqp091 import unmarshalled
 
 
 class Far:
@@ -21,50 +23,52 @@ class Far:
 
     frame_max = 131_072
     answer_s = close_s = 30.0
+    error = None
 
     def __init__(self) -> None:
         self.sent = b""
-        self.blocked = False
+        self.is_blocked = False
         self.closed = False
+        self.exchanges = {"ex"}
         self._channels = {}
 
-    def when_lost(self, lost) -> None:
-        self.lost = lost
+    @property
+    def is_ready(self) -> bool:
+        return not self.is_blocked
 
     async def channel(self, number, listener) -> None:
         self._channels[number] = listener
         listener.bind(self, number)
 
-    async def send(self, data: bytes) -> None:
-        self.sent += data
-        await asyncio.sleep(0)
+    def forget(self, number) -> None:
+        del self._channels[number]
 
-    async def send_method(self, number, method) -> None:
-        answer = {
-            "Confirm.Select": commands.Confirm.SelectOk(),
-            "Exchange.Declare": commands.Exchange.DeclareOk(),
-        }[method.name]
-        await self._channels[number].put((0, answer))
-
-    def is_blocked(self) -> bool:
-        return self.blocked
-
-    async def unblocked(self) -> None:
-        while self.blocked:
-            await asyncio.sleep(0)
+    def send(self, data: bytes) -> None:
+        _, number, frame = pamqp.frame.unmarshal(data)
+        channel = self._channels[number]
+        match frame:
+            case commands.Confirm.Select():
+                channel.take(methods.CONFIRM_SELECT_OK.id, b"")
+            case commands.Exchange.Declare() if frame.exchange in self.exchanges:
+                channel.take(methods.EXCHANGE_DECLARE_OK.id, b"")
+            case commands.Exchange.Declare():
+                close = struct.pack(">H", 404) + b"\x09NOT_FOUND" + bytes(4)
+                channel.take(methods.CHANNEL_CLOSE.id, close)
+            case commands.Channel.CloseOk():
+                pass
+            case _:
+                self.sent += data
 
     async def close(self) -> None:
         self.closed = True
 
+    def lost(self, error) -> None:
+        self._channels[1].finish(error)
+
     def ids(self) -> list[str]:
         """Message ids of what was sent, in order."""
-        data, found = self.sent, []
-        while data:
-            taken, _, frame = pamqp.frame.unmarshal(data)
-            data = data[taken:]
-            if hasattr(frame, "properties"):
-                found.append(frame.properties.message_id)
-        return found
+        headers = [frame for _, frame in unmarshalled(self.sent) if hasattr(frame, "properties")]
+        return [header.properties.message_id for header in headers]
 
 
 class Bed:
@@ -83,8 +87,13 @@ class Bed:
     async def write(self, count: int, address: str = "ex/k") -> list[Delivery]:
         made = [Delivery(0, "", address, {}, b"%d" % n) for n in range(count)]
         self.outlet.write(made)
-        await self.outlet._sender
+        await self.asked()
         return made
+
+    async def asked(self) -> None:
+        """Wait until the broker has said which exchanges there are."""
+        while self.outlet._asking is not None:
+            await asyncio.sleep(0)
 
     async def settled(self) -> dict[Delivery, str]:
         """What was told, after the loop has had its turn."""
@@ -94,9 +103,7 @@ class Bed:
         return dict(self.told)
 
     def return_(self, message_id: str) -> None:
-        method = commands.Basic.Return(312, "NO_ROUTE", "ex", "k")
-        header = SimpleNamespace(properties=commands.Basic.Properties(message_id=message_id))
-        self.outlet.on_return(method, header)
+        self.outlet.on_return(312, "NO_ROUTE", "ex/k", message_id)
 
 
 async def opened() -> Bed:
@@ -120,16 +127,15 @@ def test_confirmations_in_any_form(count, steps):
         ids = bed.far.ids()
         assert len(ids) == len(set(ids)) == count
         expected: dict[Delivery, str] = {}
-        left, returned = dict(enumerate(made, 1)), set()
+        left = dict(enumerate(made, 1))
         for tag, multiple, is_taken, is_returned in steps:
             if is_returned and tag in left:
                 bed.return_(ids[tag - 1])
-                returned.add(tag)
+                expected[left.pop(tag)] = "DeliveryRefused"
             for one in [n for n in left if not tag or n <= tag] if multiple else [tag]:
                 delivery = left.pop(one, None)
                 if delivery is not None:
-                    kind = "delivered" if is_taken else "DeliveryFailed"
-                    expected[delivery] = "DeliveryRefused" if one in returned else kind
+                    expected[delivery] = "delivered" if is_taken else "DeliveryFailed"
             bed.outlet.on_confirm(tag, multiple=multiple, is_taken=is_taken)
         assert await bed.settled() == expected
         bed.far.lost(NotConnected("away"))
@@ -178,10 +184,10 @@ async def test_the_time_that_the_broker_is_blocked_does_not_count(monkeypatch):
         call_soon=loop.call_soon,
         create_task=loop.create_task,
     )
-    bed.far.blocked = True
+    bed.far.is_blocked = True
     clock.now = now + 500
     bed.outlet._check()
-    bed.far.blocked = False
+    bed.far.is_blocked = False
     clock.now += 59
     bed.outlet._check()
     assert not bed.losses
@@ -215,13 +221,13 @@ async def test_a_confirmation_is_overdue_by_its_own_age(monkeypatch):
 
 async def test_nothing_is_sent_while_the_broker_is_blocked():
     bed = await opened()
-    bed.far.blocked = True
+    bed.far.is_blocked = True
     bed.outlet.write([Delivery(0, "", "ex/k", {}, b"x")])
-    for _ in range(20):
-        await asyncio.sleep(0)
+    bed.outlet.on_ready()
     assert not bed.far.sent
-    bed.far.blocked = False
-    await bed.outlet._sender
+    bed.far.is_blocked = False
+    bed.outlet.on_ready()
+    await bed.asked()
     assert bed.far.sent
     bed.outlet.on_confirm(1, multiple=False, is_taken=True)
     await bed.outlet.end()
@@ -231,7 +237,7 @@ async def test_close_fails_what_is_not_confirmed_in_time_in_order(monkeypatch):
     monkeypatch.setattr(outlet, "FLUSH_S", 0.01)
     bed = await opened()
     made = await bed.write(4)
-    bed.far.blocked = True
+    bed.far.is_blocked = True
     more = [Delivery(0, "", "ex/k", {}, b"x") for _ in range(3)]
     bed.outlet.write(more)
     bed.outlet.on_confirm(2, multiple=False, is_taken=True)

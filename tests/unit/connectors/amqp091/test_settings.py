@@ -40,9 +40,9 @@ def test_the_path_is_the_vhost(path, vhost):
 
 
 def test_credentials_are_decoded_once():
-    url = made("amqp://us%3Aer:p%40ss%2525@h:5672").url
-    assert (url.user, url.password) == ("us:er", "p@ss%25")
-    assert made().url.user is None
+    found = made("amqp://us%3Aer:p%40ss%2525@h:5672")
+    assert (found.user, found.password) == ("us:er", "p@ss%25")
+    assert made().user is None
 
 
 def test_options_are_taken_over():
@@ -54,15 +54,15 @@ def test_options_are_taken_over():
             "shutdown_timeout": 250,
             "requested_heartbeat": 7,
             "requested_frame_max": 8192,
+            "requested_channel_max": 5,
         }
     )
     assert (found.connect_s, found.answer_s, found.close_s) == (1.5, 2.0, 0.25)
-    assert found.url.query["heartbeat"] == "7"
-    assert found.frame_max == 8192
+    assert (found.heartbeat_s, found.frame_max, found.channel_max) == (7, 8192, 5)
 
 
 def test_the_broker_shows_which_end_it_is():
-    assert made().url.query["name"] == "factory#3 source 1"
+    assert made().name == settings.about(made())["connection_name"] == "factory#3 source 1"
 
 
 def test_tls_is_checked_unless_told_otherwise():
@@ -76,7 +76,7 @@ def test_tls_is_checked_unless_told_otherwise():
 
 
 def test_a_ca_that_is_none_is_misconfigured():
-    with pytest.raises(Misconfigured, match="ca of the connection"):
+    with pytest.raises(Misconfigured, match="certificates cannot be used"):
         settings.tls(made("amqps://h:5671", ca="nonsense"))
 
 
@@ -84,3 +84,31 @@ def test_a_bad_uri_is_misconfigured_and_its_password_not_repeated():
     with pytest.raises(Misconfigured) as caught:
         made("amqp://user:secret@host")
     assert "secret" not in str(caught.value)
+
+
+CERTIFIED = {"type": "client-cert", "cert": "c", "key": "k"}
+
+
+@pytest.mark.parametrize(
+    ("uri", "credentials", "expected"),
+    [
+        ("amqp://h:5672", None, ("PLAIN", "\0guest\0guest")),
+        ("amqp://ü:p%00@h:5672", None, ("PLAIN", "\0ü\0p\0")),
+        ("amqps://u:p@h:5671", CERTIFIED, ("PLAIN", "\0u\0p")),
+        ("amqps://h:5671", CERTIFIED, ("EXTERNAL", "")),
+        ("amqp://h:5672", CERTIFIED, ("PLAIN", "\0guest\0guest")),
+    ],
+)
+def test_who_logs_in_is_the_uri_or_else_the_certificate(uri, credentials, expected):
+    found = made(uri, credentials=credentials)
+    assert settings.login(found, ["AMQPLAIN", "PLAIN", "EXTERNAL"]) == expected
+    with pytest.raises(
+        Misconfigured, match=f"offers AMQPLAIN to log in with, and not {expected[0]}"
+    ):
+        settings.login(found, ["AMQPLAIN"])
+
+
+def test_the_lower_of_two_limits_holds_and_0_is_none():
+    assert settings.least(3, 4) == settings.least(4, 3) == 3
+    assert settings.least(0, 4) == settings.least(4, 0) == 4
+    assert settings.least(0, 0) == 0
