@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from streamproc.config import addresses, expressions
+from streamproc.config import addresses, expressions, http_credentials
 from streamproc.config.annotation import description, extra, options
 from streamproc.config.bindings import BINDINGS
 from streamproc.config.connection import Connection
@@ -30,7 +30,9 @@ MAPPERS = frozenset({"Ditto"})
 
 CREDENTIALS: dict[str, frozenset[str]] = {
     "kafka": frozenset({"client-cert"}),
-    "http-push": frozenset({"client-cert"}),
+    "http-push": frozenset(
+        {"client-cert", "hmac", "oauth-client-credentials", "oauth-password"}
+    ),
 }
 """Credentials that a connector uses, beside user and password in the uri."""
 
@@ -47,6 +49,7 @@ def check(connection: Connection) -> list[Finding]:
         *_group(connection),
         *_addresses(connection),
         *_headers(connection),
+        *http_credentials.check(connection),
         *_batching(connection),
         *_quiet(connection),
     ]

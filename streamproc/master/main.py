@@ -62,7 +62,7 @@ class Master:
         """
         service = self._first
         tell.configure(service.log, MASTER)
-        tell.hide(secrets_of(service.connections))
+        tell.hide(secrets_of(service.connections, service))
         self._listeners = Listeners()
         self._listeners.open(wanted(Desired.of(service).connections.values()))
         try:

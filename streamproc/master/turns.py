@@ -87,7 +87,7 @@ class Turns:
         self._listeners.open(names)
         for setting in fixed:
             tell.setting_needs_restart(setting)
-        tell.hide(secrets_of(service.connections))
+        tell.hide(secrets_of(service.connections, service))
         self.config_generation += 1
         tell.config_loaded(self.config_generation, *difference(self.reconciler.desired, desired))
         self.service = service

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from urllib.parse import unquote
 
 from streamproc.config.connection import Connection
+from streamproc.config.service import Service
 
 MASK = "***"
 MIN_SECRET_CHARS = 4  # shorter ones would blank out half of every text
@@ -72,9 +73,12 @@ def mask(value: object, text: Text, depth: int = _DEPTH) -> object:
             return text(str(value))
 
 
-def secrets_of(connections: Iterable[Connection]) -> set[str]:
-    """Every value in *connections* that must never be shown."""
-    return {secret for connection in connections for secret in _secrets(connection)}
+def secrets_of(connections: Iterable[Connection], service: Service | None = None) -> set[str]:
+    """Every value in *connections*, and in the settings, that must never be shown."""
+    found = {secret for connection in connections for secret in _secrets(connection)}
+    if service is not None and service.http_proxy.password:
+        found.add(service.http_proxy.password)
+    return found
 
 
 def _secrets(connection: Connection) -> Iterator[str]:

@@ -197,7 +197,7 @@ class Worker:
         self._listeners.receive(assign.listeners)
         service = assign.service
         tell.configure(service.log, f"worker {self._index}")
-        tell.hide(secrets_of(assign.connections))
+        tell.hide(secrets_of(assign.connections, assign.service))
         if self._parking is None:
             self._parking = Parking(parked_store(service), self._writer_thread)
             self._poison = _poison(service)

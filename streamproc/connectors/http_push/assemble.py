@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import importlib
+
 from streamproc.config.duration import seconds
 from streamproc.config.service import Service
 from streamproc.connectors.base import Receipts, TargetSpec
 from streamproc.connectors.http_push.auth.signers import signers_of
+from streamproc.connectors.http_push.auth.token import KINDS
+from streamproc.connectors.http_push.auth.tokens import Tokens
 from streamproc.connectors.http_push.client import Client
 from streamproc.connectors.http_push.endpoint import Endpoint
 from streamproc.connectors.http_push.request import Requests
 from streamproc.errors import ConfigError
 
-CREDENTIALS = (None, "client-cert", "hmac")
+CREDENTIALS = (None, "client-cert", "hmac", *KINDS)
 
 
 def client_of(
@@ -23,13 +27,21 @@ def client_of(
         raise ConfigError(f"http-push has no credentials of type {kind!r}")
     service: Service = spec.service or Service()
     endpoint = Endpoint(spec.connection, service.hosts, service.http_proxy)
+    requests = Requests(endpoint, omit, signers_of(spec.connection, spec.options))
+    tokens = None
+    if kind in KINDS:
+        # Brings aiohttp, which no other connection needs.
+        oauth = importlib.import_module("streamproc.connectors.http_push.auth.oauth")
+        fetch = oauth.TokenEndpoint(spec.connection, service).fetch
+        tokens = Tokens(fetch, requests.authorize)
     return Client(
         endpoint,
-        Requests(endpoint, omit, signers_of(spec.connection, spec.options)),
+        requests,
         receipts,
         size=spec.options.parallelism,
         deadline_s=deadline_s,
         idle_s=_idle_s(spec.options.keep_alive),
+        tokens=tokens,
     )
 
 

@@ -16,6 +16,7 @@ from typing import NamedTuple
 
 from streamproc.connectors.base import Receipts
 from streamproc.connectors.http_push.answer import judge
+from streamproc.connectors.http_push.auth.tokens import Tokens
 from streamproc.connectors.http_push.endpoint import Endpoint
 from streamproc.connectors.http_push.request import Request, Requests
 from streamproc.connectors.http_push.wire import Wire
@@ -45,7 +46,8 @@ class Client:
     """The connections. ``write`` and the four reports of a ``Wire`` are all that moves them.
 
     ``size``: most connections. ``deadline_s``: of one request, from ``write`` to its answer.
-    ``idle_s``: how long a connection is kept without a request; None for ever.
+    ``idle_s``: how long a connection is kept without a request; None for ever. ``tokens``:
+    without one no request leaves; those that have to wait for one are held.
     """
 
     def __init__(
@@ -57,6 +59,7 @@ class Client:
         size: int,
         deadline_s: float,
         idle_s: float | None = None,
+        tokens: Tokens | None = None,
     ) -> None:
         self._endpoint = endpoint
         self._render = requests.render
@@ -82,6 +85,9 @@ class Client:
         self._flushing = False
         self._delivered: list[Delivery] = []
         self._failed: list[tuple[Delivery, RunnerError]] = []
+        self._tokens = tokens
+        self._held: list[Delivery] = []  # until there is a token
+        self._renewed: set[Delivery] = set()  # were answered 401, and go a second time
 
     async def open(self) -> None:
         """Make the first connection, as proof that it can be made."""
@@ -89,6 +95,8 @@ class Client:
         self._lost = None
         self._lost_untold = False
         self._grow_at = self._now
+        if self._tokens is not None:
+            await self._tokens.obtain()
         wire = await self._endpoint.connect(self._new_wire, self._connect_s)
         self._open = True
         self._wires.add(wire)
@@ -100,6 +108,9 @@ class Client:
         if not self._open:
             error = self._lost or NotConnected("the endpoint is not connected")
             self._fail(deliveries, NotConnected(str(error)))
+            return
+        if self._tokens is not None and not self._tokens.is_ready:
+            self._hold(deliveries, self._tokens)
             return
         idle, now = self._idle, self._now
         for delivery in deliveries:
@@ -125,6 +136,8 @@ class Client:
             task.cancel()
         if connecting:
             await asyncio.wait(connecting, timeout=CLOSE_S)
+        if self._tokens is not None:
+            await self._tokens.close()
         self._flush()
         if self._wires:
             self._empty.clear()
@@ -155,6 +168,11 @@ class Client:
         excerpt: bytes,
     ) -> None:
         """Any other status."""
+        if status == 401 and self._tokens is not None and self._is_to_renew(delivery, wire):
+            self._renewed.add(delivery)
+            self._free(wire, keep)
+            self.write((delivery,))
+            return
         self._fail((delivery,), judge(status, retry_after, excerpt, datetime.now(UTC)))
         self._free(wire, keep)
 
@@ -181,6 +199,26 @@ class Client:
             self._empty.set()
         if self._waiting:
             self._loop.call_soon(self._grow)
+
+    # Tokens.
+
+    def _hold(self, deliveries: Sequence[Delivery], tokens: Tokens) -> None:
+        """Keep *deliveries*, as many as may be in flight at most, until there is a token."""
+        if not self._held:
+            tokens.ask(self._token_came)
+        self._held.extend(deliveries)
+
+    def _token_came(self, error: RunnerError | None) -> None:
+        held, self._held = self._held, []
+        if error is None:
+            self.write(held)
+        else:
+            assert self._tokens is not None
+            self._fail(held, self._tokens.failure(error))
+
+    def _is_to_renew(self, delivery: Delivery, wire: Wire) -> bool:
+        assert self._tokens is not None
+        return delivery not in self._renewed and self._tokens.refused(wire.head)
 
     # Connections.
 
@@ -247,7 +285,8 @@ class Client:
             self._timer.cancel()
             self._timer = None
         waiting, self._waiting = self._waiting, deque()
-        open_ = [entry.delivery for entry in waiting]
+        held, self._held = self._held, []
+        open_ = [*held, *(entry.delivery for entry in waiting)]
         for wire in self._wires:
             if wire.delivery is not None:
                 open_.append(wire.delivery)
@@ -311,6 +350,8 @@ class Client:
         self._flushing = False
         delivered, self._delivered = self._delivered, []
         failed, self._failed = self._failed, []
+        if self._renewed:
+            self._renewed.difference_update(delivered, (delivery for delivery, _ in failed))
         if delivered:
             self._receipts.delivered(delivered)
         if failed:

@@ -52,6 +52,11 @@ class Wire(asyncio.Protocol):
         self._last_try = False  # the request was unread once and is not to be again
         self._used = False  # was answered before: the peer may close it at any moment
 
+    @property
+    def head(self) -> bytes:
+        """The beginning of the request that was sent last."""
+        return self._request[0] if isinstance(self._request, tuple) else self._request
+
     def send(
         self, delivery: Delivery, request: Request, since: int, *, again: bool = False
     ) -> None:

@@ -49,7 +49,30 @@ def test_what_there_is_no_connector_for_is_refused(kind: str) -> None:
             "specificConfig.is-diversion-target",
             False,
         ),
-        ("http-push", {"credentials": {"type": "hmac"}}, "credentials.type", False),
+        (
+            "http-push",
+            {
+                "credentials": {
+                    "type": "hmac",
+                    "algorithm": "az-sasl",
+                    "parameters": {"sharedKey": "?"},
+                }
+            },
+            "credentials.parameters",
+            False,
+        ),
+        (
+            "http-push",
+            {"specificConfig": {"webhookSecrets": "whsec_?"}},
+            "specificConfig.webhookSecrets",
+            False,
+        ),
+        (
+            "http-push",
+            {"specificConfig": {"keepAlive": "4 years"}},
+            "specificConfig.keepAlive",
+            False,
+        ),
         (
             "http-push",
             {"credentials": {"type": "client-cert", "cert": CERTIFICATE}},

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from streamproc.config.connection import Connection, SshTunnel, Target
+from streamproc.config.service import HttpProxy, Service
 from streamproc.telemetry.redact import MASK, mask, secrets_of, text_filter
 
 
@@ -91,3 +92,19 @@ def test_the_secrets_of_a_connection_are_found() -> None:
     found = secrets_of([connection])
     assert found >= {"p%40ss:w", "p@ss:w", "the-secret", "tunnelpw", "saslpw", "Bearer fixed"}
     assert not found & {"user", "me", "4", "{{ thing:id }}", "https://auth", "a b"}
+
+
+def test_the_proxys_password_is_one_of_them() -> None:
+    service = Service(http_proxy=HttpProxy(host="p", username="me", password="proxypw"))
+    assert secrets_of([], service) == {"proxypw"}
+    assert secrets_of([], Service()) == set()
+
+
+def test_secrets_of_webhooks_and_of_signing_are_some_of_them() -> None:
+    connection = Connection(
+        id="c",
+        connection_type="http-push",
+        credentials={"type": "hmac", "algorithm": "az-sasl", "parameters": {"sharedKey": "k3yk3y"}},
+        specific_config={"webhookSecrets": ["whsec_one", "whsec_two"]},
+    )
+    assert secrets_of([connection]) >= {"k3yk3y", "whsec_one", "whsec_two"}
