@@ -1,26 +1,25 @@
-"""Each side of the AMQP 0.9.1 connector alone, beside aio-pika on the same broker.
+"""Each side of the AMQP 0.9.1 connector alone, beside aio-pika and aiormq on the same broker.
 
-    python -m bench.connectors.amqp091
+    python -m bench.connectors.amqp091 [--quorum]
 
 Messages have 256 bytes and four headers, persistent, in a durable classic queue. aio-pika
-publishes from 200 tasks and acknowledges each message, as its guide shows.
+publishes from 200 tasks and acknowledges each message, as its guide shows; aiormq does the
+same, and acknowledges 500 messages at once.
 """
 
 from __future__ import annotations
 
 import asyncio
+import os
 
 import aio_pika
+import aiormq
 import uvloop
 
-from bench.connectors.measure import Case, arguments, measure
-from streamproc.config.connection import Connection, Source, Target
-from streamproc.connectors.amqp091.config import Amqp091Options
-from streamproc.connectors.amqp091.source import Amqp091Source
-from streamproc.connectors.amqp091.target import Amqp091Target
-from streamproc.connectors.base import Identity, SourceSpec, TargetSpec, Verdict
-from streamproc.kernels.delivery import Delivery
+from bench.connectors.measure import Case, measure, parser
+from streamproc.connectors.base import Verdict
 from tests.brokers.rabbitmq import RabbitMQ
+from tests.integration.amqp091_bed import Bed, delivery
 
 BODY = b"x" * 256
 HEADERS = {
@@ -29,11 +28,21 @@ HEADERS = {
     "device_id": "org.acme:device-1",
     "tenant": "acme",
 }
+PROPERTIES = {
+    "headers": dict(HEADERS),
+    "content_type": HEADERS["content-type"],
+    "correlation_id": HEADERS["correlation-id"],
+    "delivery_mode": 2,
+}
 QUEUE = "bench"
 TASKS = 200
+ACK_EVERY = 500
+PREFETCH = 1000
 
 
 class Tally:
+    """Receipts; anything but good ones ends the run."""
+
     count = 0
 
     def delivered(self, deliveries):
@@ -52,13 +61,7 @@ class Bench:
     def __init__(self, rabbitmq: RabbitMQ, count: int) -> None:
         self.rabbitmq = rabbitmq
         self.count = count
-        self._connection = Connection(
-            id="bench",
-            connection_type="amqp-091",
-            uri=rabbitmq.uri,
-            sources=[Source(addresses=[QUEUE])],
-            targets=[Target(address=f"amq.default/{QUEUE}", topics=[])],
-        )
+        self.bed = Bed(rabbitmq, QUEUE)
 
     async def pika(self):
         connection = await aio_pika.connect(self.rabbitmq.uri)
@@ -86,7 +89,7 @@ class Bench:
 
     async def pika_consume(self, subject) -> int:
         connection, channel = subject
-        await channel.set_qos(1000)
+        await channel.set_qos(PREFETCH)
         queue = await channel.get_queue(QUEUE)
         seen, done = 0, asyncio.Event()
 
@@ -102,18 +105,45 @@ class Bench:
         await connection.close()
         return seen
 
+    async def rmq(self):
+        connection = await aiormq.connect(self.rabbitmq.uri)
+        return connection, await connection.channel()
+
+    async def rmq_publish(self, subject) -> int:
+        connection, channel = subject
+        todo = iter(range(self.count))
+        properties = aiormq.spec.Basic.Properties(**PROPERTIES)
+
+        async def publisher() -> None:
+            for _ in todo:
+                await channel.basic_publish(BODY, routing_key=QUEUE, properties=properties)
+
+        await asyncio.gather(*(publisher() for _ in range(TASKS)))
+        await connection.close()
+        return self.count
+
+    async def rmq_consume(self, subject) -> int:
+        connection, channel = subject
+        await channel.basic_qos(prefetch_count=PREFETCH)
+        seen, done = 0, asyncio.Event()
+
+        async def on_message(message) -> None:
+            nonlocal seen
+            seen += 1
+            if seen % ACK_EVERY == 0 or seen == self.count:
+                await channel.basic_ack(message.delivery.delivery_tag, multiple=True)
+            if seen == self.count:
+                done.set()
+
+        await channel.basic_consume(QUEUE, on_message)
+        await done.wait()
+        await connection.close()
+        return seen
+
     async def target(self):
         tally = Tally()
-        target = Amqp091Target(
-            TargetSpec(
-                identity=Identity(connection_id="bench"),
-                connection=self._connection,
-                options=Amqp091Options(),
-                receipts=tally,
-            )
-        )
-        await target.open()
-        made = [Delivery(0, "", f"amq.default/{QUEUE}", HEADERS, BODY) for _ in range(self.count)]
+        target = await self.bed.target(tally)
+        made = [delivery(self.bed.address, BODY, HEADERS) for _ in range(self.count)]
         return target, tally, made
 
     async def publish(self, subject) -> int:
@@ -129,18 +159,9 @@ class Bench:
         return self.count
 
     async def source(self):
-        source = Amqp091Source(
-            SourceSpec(
-                identity=Identity(connection_id="bench"),
-                connection=self._connection,
-                options=Amqp091Options(),
-                source=self._connection.sources[0],
-            )
-        )
-        await source.open()
-        return source
+        return await self.bed.source(prefetch=PREFETCH)
 
-    async def consume(self, source: Amqp091Source) -> int:
+    async def consume(self, source) -> int:
         seen = 0
         while seen < self.count:
             batch = await source.read()
@@ -151,17 +172,24 @@ class Bench:
 
 
 async def main() -> None:
-    given = arguments(messages=20_000)
+    arguments = parser(messages=20_000)
+    arguments.add_argument("--quorum", action="store_true", help="a quorum queue")
+    given = arguments.parse_args()
     with RabbitMQ() as rabbitmq:
-        rabbitmq.declare_queue(QUEUE)
+        kind = {"x-queue-type": "quorum"} if given.quorum else {}
+        rabbitmq.declare_queue(QUEUE, arguments=kind)
         bench = Bench(rabbitmq, given.messages)
         cases = [
             Case("aio-pika publish + confirm", bench.pika, bench.pika_publish),
             Case("aio-pika consume + ack", bench.pika, bench.pika_consume),
+            Case("aiormq publish + confirm", bench.rmq, bench.rmq_publish),
+            Case("aiormq consume + multi-ack", bench.rmq, bench.rmq_consume),
             Case("our target", bench.target, bench.publish),
             Case("our source", bench.source, bench.consume),
         ]
-        await measure("rabbitmq", cases, given.rounds)
+        print(f"load average before: {os.getloadavg()[0]:.1f}")
+        await measure("rabbitmq quorum" if given.quorum else "rabbitmq", cases, given.rounds)
+        print(f"load average after: {os.getloadavg()[0]:.1f}")
 
 
 if __name__ == "__main__":

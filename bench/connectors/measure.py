@@ -52,8 +52,12 @@ async def measure(title: str, cases: list[Case], rounds: int) -> dict[str, Any]:
     return found
 
 
+def parser(messages: int) -> argparse.ArgumentParser:
+    made = argparse.ArgumentParser()
+    made.add_argument("--messages", type=int, default=messages)
+    made.add_argument("--rounds", type=int, default=3)
+    return made
+
+
 def arguments(messages: int) -> argparse.Namespace:
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--messages", type=int, default=messages)
-    parser.add_argument("--rounds", type=int, default=3)
-    return parser.parse_args()
+    return parser(messages).parse_args()

@@ -46,7 +46,6 @@ class Binding:
     target_address: AddressCheck = addresses.not_empty
     target_form: str = ""
     credentials: frozenset[str] = frozenset()
-    ignored_credentials: frozenset[str] = frozenset()
     ssh_tunnel: bool = True
     source_qos: tuple[int, ...] | None = None  # allowed values; None: any, ignored
     qos_required: bool = False  # of sources and targets
@@ -215,7 +214,7 @@ BINDINGS: dict[str, Binding] = {
         source_form="the name of a queue that exists",
         target_form="`exchange/routingKey`, where the exchange exists; `amq.default/queue` for a "
         "queue",
-        ignored_credentials=_CERTIFICATE,
+        credentials=_CERTIFICATE,
     ),
     "amqp-10": Binding(
         schemes=_AMQP,

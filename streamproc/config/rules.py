@@ -157,9 +157,7 @@ def _credentials(connection: Connection, binding: Binding, reach: HostCheck) -> 
     kind = given.get("type")
     if kind not in credentials.OF_CONNECTION:
         return
-    if kind in binding.ignored_credentials:
-        yield Finding(path=path, message="has no effect on this connection type", warning=True)
-    elif kind not in binding.credentials and binding.uri != "ignored":
+    if kind not in binding.credentials and binding.uri != "ignored":
         allowed = ", ".join(map(repr, sorted(binding.credentials))) or "none"
         yield Finding(
             path=(*path, "type"),

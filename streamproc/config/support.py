@@ -29,6 +29,7 @@ MAPPERS = frozenset({"Ditto"})
 """Payload mappers that there are."""
 
 CREDENTIALS: dict[str, frozenset[str]] = {
+    "amqp-091": frozenset({"client-cert"}),
     "kafka": frozenset({"client-cert"}),
     "http-push": frozenset(
         {"client-cert", "hmac", "oauth-client-credentials", "oauth-password"}

@@ -26,7 +26,7 @@ WRITE_AHEAD_BYTES = 512 * 1024  # in the socket's buffer, before senders are ask
 CHANNELS = 2  # beside channel 0
 BEATS = 2  # heartbeats sent, and looked for, in the time agreed
 LET_GO_S = 2.0
-MISSED = 2 * BEATS + 1  # looks without a byte from the broker until it is taken for gone
+MISSED = 2 * BEATS  # looks without a byte from the broker until it is taken for gone
 
 
 class Link(asyncio.Protocol):
