@@ -25,7 +25,8 @@ MAX_FRAME_BYTES = 64 << 20
 EXIT_STOPPED = 0  # after Stop, or after the master's death, drained or not
 EXIT_CONFIG = 3  # started by hand, or with arguments that cannot work: no restart helps
 
-ClientState = Literal["opening", "open", "failed", "misconfigured", "draining", "ended"]
+# held: the link is open, and the endpoint is left alone for a while (breaker, Retry-After).
+ClientState = Literal["opening", "open", "held", "failed", "misconfigured", "draining", "ended"]
 
 
 class ClientRef(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -59,12 +60,24 @@ class Assign(msgspec.Struct, frozen=True, tag="assign"):
     clients: list[ClientRef]
     locations: dict[str, int]
     listeners: list[str]  # "host:port", each sent as a descriptor before
+    closed: dict[str, int] = {}  # configured connections that are not to be open -> their clients
 
 
 class Stop(msgspec.Struct, frozen=True, tag="stop"):
     """Stop intake, drain for at most *drain_s*, help peers drain, end with EXIT_STOPPED."""
 
     drain_s: float
+
+
+class Replay(msgspec.Struct, frozen=True, tag="replay"):
+    """Send these entries of the parked store again, as far as their client lives here.
+
+    Answered by one ``Replayed`` with the same number. Unlike all else it is not repeated: where
+    it is lost, whoever asked asks again.
+    """
+
+    number: int
+    entries: list[int]
 
 
 class Ready(msgspec.Struct, frozen=True, tag="ready"):
@@ -113,8 +126,20 @@ class Drained(msgspec.Struct, frozen=True, tag="drained"):
     left: int
 
 
-ToWorker = Assign | Stop
-FromWorker = Ready | Beat | Report | Drained
+Outcome = Literal["delivered", "spilled", "parked", "waiting", "missing"]
+
+
+class Replayed(msgspec.Struct, frozen=True, tag="replayed"):
+    """What became of entries: delivered, spilled, parked (again), waiting (for the target),
+    missing. Those whose client does not live here are absent.
+    """
+
+    number: int
+    outcomes: dict[int, Outcome]
+
+
+ToWorker = Assign | Stop | Replay
+FromWorker = Ready | Beat | Report | Drained | Replayed
 
 _encoder = msgspec.msgpack.Encoder()
 to_worker = msgspec.msgpack.Decoder(ToWorker)

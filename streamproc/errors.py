@@ -119,6 +119,13 @@ class DeliveryFailed(RunnerError):
         self.retry_after_s = retry_after_s
 
 
+class EndpointGone(DeliveryFailed):
+    """A target says that it is there no more. Nothing is sent until a person acts; all is kept."""
+
+    code = "endpoint_gone"
+    status = 410
+
+
 class DeliveryRefused(RunnerError):
     """A target will never take this message. It is parked; the ones behind it go on."""
 

@@ -20,7 +20,7 @@ from streamproc.telemetry.processes import Usage
 from streamproc.telemetry.render import Reading
 from streamproc.version import VERSION
 
-GOOD = ("open", "ended")
+GOOD = ("open", "held", "ended")
 MASTER = "master"
 
 

@@ -173,6 +173,20 @@ DELIVERIES_IN_FLIGHT = Metric(
 LANE_DEPTH = Metric(
     "streamproc_lane_depth", "gauge", "Deliveries waiting in lanes.", ("connection",)
 )
+ENDPOINT_STATE = Metric(
+    "streamproc_endpoint_state",
+    "gauge",
+    "How an endpoint stands: 0 well, 1 recovering, 2 asked us to wait (Retry-After), "
+    "3 breaker open, 4 stopped.",
+    ("connection",),
+    combine="max",
+)
+ENDPOINT_LIMIT = Metric(
+    "streamproc_endpoint_limit",
+    "gauge",
+    "Deliveries that may be in flight to an endpoint now.",
+    ("connection",),
+)
 DELIVERY_SECONDS = Metric(
     "streamproc_delivery_seconds",
     "histogram",
@@ -180,6 +194,29 @@ DELIVERY_SECONDS = Metric(
     ("connection",),
     buckets=_SECONDS,
     limit=500,
+)
+PARKED_MESSAGES = Metric(
+    "streamproc_parked_messages", "gauge", "Messages in the dead-letter store.", combine="max"
+)
+PARKED_BYTES = Metric(
+    "streamproc_parked_bytes", "gauge", "Bytes of messages in the dead-letter store.", combine="max"
+)
+PARKED_OLDEST = Metric(
+    "streamproc_parked_oldest_seconds",
+    "gauge",
+    "How long ago the oldest of them was parked.",
+    combine="max",
+)
+PARKED_REPLAYED = Metric(
+    "streamproc_parked_replayed_total",
+    "counter",
+    "Parked messages sent again: delivered, spilled (on disk for their target), or parked again.",
+    ("connection", "outcome"),
+)
+PARKED_EXPIRED = Metric(
+    "streamproc_parked_expired_total",
+    "counter",
+    "Parked messages dropped because of their age (limits.parkedAgeS).",
 )
 BUS_MESSAGES = Metric(
     "streamproc_bus_messages_total",

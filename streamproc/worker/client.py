@@ -10,6 +10,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from streamproc.config.connection import Connection
+from streamproc.config.endpoint import EndpointOptions, EndpointRules
 from streamproc.config.options import options_of
 from streamproc.config.section import Section
 from streamproc.config.service import Service
@@ -22,6 +23,7 @@ from streamproc.store.queue import Queue
 from streamproc.telemetry import events as tell
 from streamproc.telemetry.slots import Block
 from streamproc.worker.condemned import poison_of_source
+from streamproc.worker.gate import Rules
 from streamproc.worker.intake import Intake, IntakeMetrics, Process
 from streamproc.worker.ledger import ClientLedger
 from streamproc.worker.outlet import Outlet, SpillRule
@@ -38,6 +40,7 @@ PIPELINE_DEPTH = 1 << 20  # of one key in flight; the client's capacity bounds i
 SEVERITY: tuple[ClientState, ...] = (
     "ended",
     "open",
+    "held",
     "draining",
     "opening",
     "failed",
@@ -79,7 +82,8 @@ class Client:
         if connection.targets:
             factory = row.target_factory()
             ordered, pipelined = _ways(row.can, options)
-            ledger = ClientLedger(connection.id, tally, parking, service.retry, block)
+            rules = _rules(service, options, connection.client_count)
+            ledger = ClientLedger(connection.id, tally, parking, rules.retry, block)
             self.outlet = Outlet(
                 lambda outlet: factory(
                     TargetSpec(
@@ -91,7 +95,8 @@ class Client:
                     )
                 ),
                 depth=PIPELINE_DEPTH if pipelined else 1,
-                retry=service.retry,
+                retry=rules.retry,
+                rules=rules,
                 ledger=ledger,
                 changed=changed,
                 place=place_of(f"target of {connection.id}", None),
@@ -194,6 +199,20 @@ class Client:
         for (inbound, client), numbers in peers.items():
             inbound.back(client, numbers)  # type: ignore[attr-defined]
         return own
+
+
+def _rules(service: Service, options: Section, clients: int) -> Rules:
+    """How the endpoint behind this client is treated; other targets know best themselves."""
+    if not isinstance(options, EndpointOptions):
+        return Rules(retry=service.retry)
+    found = EndpointRules.of(service, options)
+    return Rules(
+        retry=found.retry,
+        breaker=found.breaker if found.breaker.mode == "on" else None,
+        max_rate=None if found.max_rate is None else found.max_rate / clients,
+        adaptive=found.adaptive,
+        budget=True,
+    )
 
 
 def _ways(can: Can, options: Section) -> tuple[bool, bool]:

@@ -43,6 +43,11 @@ class Rules:
     budget: bool = False
 
 
+State = Literal["well", "recovering", "waiting", "broken", "stopped"]
+STANDINGS: tuple[State, ...] = ("well", "recovering", "waiting", "broken", "stopped")
+"""By how bad they are: what the metric shows."""
+
+
 class Trouble(enum.Enum):
     """What a failure says about the endpoint."""
 
@@ -61,7 +66,7 @@ class Allowance(NamedTuple):
 class Standing(NamedTuple):
     """For people and metrics. *until*: on the gate's clock."""
 
-    state: Literal["well", "recovering", "waiting", "broken", "stopped"]
+    state: State
     why: str = ""
     until: float | None = None
 
@@ -99,7 +104,7 @@ class Gate:
             self._breaker.good(count, now)
         if self._budget is not None:
             self._budget.add(self._rules.retry.budget_ratio * count, now)
-        if self._slow_start is not None and not self._is_shut(now):
+        if self._slow_start is not None and not self.is_shut(now):
             self._slow_start += count
             if self._slow_start >= self._capacity:
                 self._slow_start = None
@@ -207,6 +212,15 @@ class Gate:
 
     # What can be seen.
 
+    @property
+    def is_ill(self) -> bool:
+        """Whether its breaker is not closed."""
+        return self._breaker is not None and self._breaker.state != "closed"
+
+    def is_shut(self, now: float) -> bool:
+        """Whether nothing goes."""
+        return bool(self._stopped) or self._shut_until(now) is not None
+
     def standing(self, now: float) -> Standing:
         """In one word, why, and until when."""
         if self._stopped:
@@ -220,9 +234,6 @@ class Gate:
         if breaker is not None and breaker.state != "closed":
             return Standing("recovering", breaker.why)
         return Standing("well" if self._slow_start is None else "recovering")
-
-    def _is_shut(self, now: float) -> bool:
-        return bool(self._stopped) or self._shut_until(now) is not None
 
     def _shut_until(self, now: float) -> float | None:
         """The moment before which nothing goes; None when that is over."""

@@ -13,7 +13,7 @@ from streamproc.telemetry import events as tell
 from streamproc.telemetry import metrics
 from streamproc.telemetry.slots import Block
 from streamproc.worker.parking import Parking, Then
-from streamproc.worker.retry import wait_s
+from streamproc.worker.retry import longest_s
 from streamproc.worker.tally import Tally
 
 
@@ -47,9 +47,13 @@ class ClientLedger:
     def retried(self, deliveries: Sequence[Delivery], error: RunnerError) -> None:
         self._tally.retried(self._connection_id, deliveries, error.code)
         first = deliveries[0]
-        longest_s = wait_s(self._retry, first.attempts, error, 1.0)
         tell.delivery_retried(
-            self._connection_id, first.target, error.code, str(error), len(deliveries), longest_s
+            self._connection_id,
+            first.target,
+            error.code,
+            str(error),
+            len(deliveries),
+            longest_s(self._retry, first.attempts, error),
         )
 
     def spilled(self, deliveries: list[Delivery]) -> None:

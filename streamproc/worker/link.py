@@ -66,9 +66,11 @@ class Link:
         error = None if self._error is None else str(self._error)
         return LinkReport(self.name, self._state, self._since, error, self._next_try)
 
-    def become(self, state: ClientState) -> None:
-        """Note a change that others have decided: draining, ended."""
-        self._note(state, None, None)
+    def become(
+        self, state: ClientState, error: RunnerError | None = None, until: float | None = None
+    ) -> None:
+        """Note a change that others have decided: draining, ended, held."""
+        self._note(state, error, until)
 
     def lost(self, error: RunnerError) -> None:
         """It was open, and is no more."""

@@ -13,15 +13,18 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import partial
 from typing import Protocol
 
 from streamproc.config.service import Retry
 from streamproc.connectors.base import Target
+from streamproc.control import ClientState
 from streamproc.errors import (
     DeliveryFailed,
     DeliveryPoisonous,
     DeliveryRefused,
+    Misconfigured,
     NotConnected,
     RunnerError,
 )
@@ -30,13 +33,17 @@ from streamproc.kernels.lanes import Lane, Lanes
 from streamproc.store.environment import StoreError
 from streamproc.telemetry import events as tell
 from streamproc.worker.crash import watch
+from streamproc.worker.gate import Rules, Standing
 from streamproc.worker.link import Link
+from streamproc.worker.pace import Pace
 from streamproc.worker.poison import POISONOUS, Place
 from streamproc.worker.retry import spent, wait_s
 from streamproc.worker.spill import Spill
 from streamproc.worker.waiting import until
 
 PARKING_FULL_WAIT_S = 5.0
+NO_ROOM = DeliveryFailed("no room to park it")
+_HELD = {"broken": "breaker open", "waiting": "left alone"}
 READ_AHEAD = 500  # deliveries from disk that wait in the lanes
 CLOSE_S = 10.0
 
@@ -72,7 +79,8 @@ class SpillRule:
 class Outlet:
     """Implements ``Receipts`` for its target.
 
-    ``make``: builds the connector with this object as its receipts.
+    ``make``: builds the connector with this object as its receipts. ``rules``: those of an
+    endpoint; without them it is bounded by its capacity alone.
     """
 
     def __init__(
@@ -86,12 +94,22 @@ class Outlet:
         spill: SpillRule | None = None,
         ordered: bool = True,
         place: Place | None = None,
+        rules: Rules | None = None,
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self._target = make(self)
         self.lanes = Lanes(self._target.capacity, depth, ordered)
         self.link = Link("target", self._target.open, self._target.close, changed)
         self._retry = retry
+        self._flying: set[Delivery] = set()  # written and without receipt
+        self.pace = Pace(
+            rules or Rules(retry=retry),
+            self.lanes,
+            self._flying,
+            wake=self._pump_soon,
+            changed=self._say,
+            mended=self._hurry,
+        )
         self._ledger = ledger
         self._place = place or Place("target")
         self._open = False
@@ -100,6 +118,7 @@ class Outlet:
         self._due_count = 0
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = 0.0
+        self._waits_for_budget = False  # lanes are due, and there are too many retries
         self._stalled: list[Lane] = []  # wait for the link
         self._spill_rule = spill
         self._spill: Spill | None = None
@@ -107,7 +126,6 @@ class Outlet:
         # better buffer: what waits stays with its broker.
         self.shares_sources = False
         self._pressure: asyncio.TimerHandle | None = None
-        self._flying: set[Delivery] = set()  # written and without receipt
         self._draining = False
         self._parking = 0  # batches that are being parked; their deliveries stay in flight
         self._empty = asyncio.Event()
@@ -152,6 +170,7 @@ class Outlet:
             self._timer.cancel()
         if self._pressure is not None:
             self._pressure.cancel()
+        self.pace.close()
         left = self.lanes.clear()
         if self._spill is not None:
             left += await self._spill.close(time.monotonic() + CLOSE_S)
@@ -163,10 +182,14 @@ class Outlet:
         self._flying.difference_update(deliveries)
         self._hold(self.lanes.done(deliveries))
         self._ledger.delivered(deliveries)
+        self.pace.delivered(deliveries)
+        if self._waits_for_budget:  # a retry that succeeded gave back what it cost
+            self._release_due()
         self._pump_soon()
 
     def failed(self, deliveries: Sequence[Delivery], error: RunnerError) -> None:
         self._flying.difference_update(deliveries)
+        self.pace.failed(deliveries, error)
         now = time.monotonic()
         refused = isinstance(error, DeliveryRefused)
         final: list[Delivery] = []
@@ -185,8 +208,7 @@ class Outlet:
         self._parking -= 1
         self._hold(self.lanes.done(deliveries[:count]))
         if count < len(deliveries):
-            full = DeliveryFailed("no room to park it", retry_after_s=PARKING_FULL_WAIT_S)
-            self._retry_later(deliveries[count:], full)
+            self._retry_later(deliveries[count:], NO_ROOM)
         self._pump_soon()
 
     def lost(self, error: RunnerError) -> None:
@@ -205,6 +227,8 @@ class Outlet:
             error = lane.why
             if isinstance(error, NotConnected) and not self._open:
                 self._stalled.append(lane)
+            elif error is NO_ROOM:
+                self._release_in(lane, PARKING_FULL_WAIT_S)
             else:
                 self._release_in(lane, wait_s(self._retry, lane.attempts, error, _jitter()))
 
@@ -214,10 +238,10 @@ class Outlet:
         heapq.heappush(self._due, (at, self._due_count, lane))
         self._arm()
 
-    def _arm(self) -> None:
+    def _arm(self, not_before: float = 0.0) -> None:
         if not self._due:
             return
-        at = self._due[0][0]
+        at = max(not_before, self._due[0][0])
         if self._timer is not None:
             if self._timer_at <= at:
                 return
@@ -226,13 +250,33 @@ class Outlet:
         self._timer = self._loop.call_at(at, self._release_due)
 
     def _release_due(self) -> None:
-        self._timer = None
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
         now = self._loop.time()
+        budget_s = 0.0
         while self._due and self._due[0][0] <= now:
+            budget_s = self.pace.retry_in()
+            if budget_s > 0.0:
+                break
             _, _, lane = heapq.heappop(self._due)
+            self.pace.retried()
             self.lanes.release(lane)
-        self._arm()
+        self._waits_for_budget = budget_s > 0.0
+        self._arm(now + budget_s)
         self._pump_soon()
+
+    def _hurry(self) -> None:
+        """The endpoint is well again: no lane need wait for its turn to try."""
+        now = self._loop.time()
+        self._due = [(min(at, now), count, lane) for at, count, lane in self._due]
+        heapq.heapify(self._due)
+        self._arm()
+
+    def _say(self) -> None:
+        """Let people know how the endpoint stands."""
+        if self._open and not self._draining:
+            self.link.become(*_told(self.pace.standing()))
 
     # Writing.
 
@@ -244,14 +288,19 @@ class Outlet:
     def _pump(self) -> None:
         self._pumping = False
         if self._open:
+            pace = self.pace
+            if not pace.idle:
+                pace.steer()
             batch = self.lanes.take()
             if batch:
                 self._flying.update(batch)
+                if not pace.idle:
+                    pace.took(batch)
                 self._write(batch)
         self._look_at_pressure()
         spill = self._spill
         if spill is not None and self._open and not self._draining:
-            spill.feed(max(READ_AHEAD, 2 * self.lanes.capacity) - len(self.lanes))
+            spill.feed(max(READ_AHEAD, 2 * self._target.capacity) - len(self.lanes))
         if not len(self.lanes) and (spill is None or not spill.unwritten):
             self._empty.set()
 
@@ -290,7 +339,7 @@ class Outlet:
     def _is_pressed(self, rule: SpillRule) -> bool:
         """Whether the target does not keep up with what comes; what came from disk is not that."""
         count = len(self.lanes) - (0 if self._spill is None else self._spill.in_lanes)
-        return count >= rule.window or (count > 0 and not self._open)
+        return count >= rule.window or (count > 0 and (not self._open or self.pace.shut))
 
     def _begin_spill(self, rule: SpillRule) -> None:
         if self._spill is None:
@@ -322,15 +371,32 @@ class Outlet:
 
     async def _keep_open(self) -> None:
         await self._open_spill()
+        again = False
         while True:
             await self.link.open()
             self._lost.clear()
             self._open = True
+            if again:
+                self.pace.reopened()
+            again = True
+            self._say()
             stalled, self._stalled = self._stalled, []
             for lane in stalled:
                 self.lanes.release(lane)
             self._pump_soon()
             await self._lost.wait()
+
+
+def _told(standing: Standing) -> tuple[ClientState, RunnerError | None, float | None]:
+    """The state of a link whose endpoint stands so, why, and until when."""
+    until = standing.until
+    if standing.state == "stopped":
+        return "misconfigured", Misconfigured(f"stopped until a reload: {standing.why}"), None
+    if until is None or standing.state not in _HELD:
+        return "open", None, None
+    clock = datetime.fromtimestamp(until, UTC).isoformat(timespec="seconds")
+    text = f"{_HELD[standing.state]} until {clock}, because {standing.why}"
+    return "held", DeliveryFailed(text), until
 
 
 def _jitter() -> float:

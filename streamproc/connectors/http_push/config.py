@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta, field
 
+from streamproc.config.endpoint import EndpointOptions
 from streamproc.config.section import Section
 
 MAX_DELAY_S = 60.0
@@ -36,6 +37,10 @@ class Batching(Section, frozen=True, kw_only=True):
             description="`[a,b]` as `application/json`, or a line each as `application/x-ndjson`."
         ),
     ] = "json-array"
+    without: Annotated[
+        list[str],
+        Meta(description="Headers of a message that the request does not have: they differ."),
+    ] = field(default_factory=lambda: ["correlation-id"])
     split_on: Annotated[
         list[Annotated[int, Meta(ge=400, le=599)]],
         Meta(
@@ -45,7 +50,7 @@ class Batching(Section, frozen=True, kw_only=True):
     ] = field(default_factory=lambda: [413, 422])
 
 
-class HttpPushOptions(Section, frozen=True, kw_only=True):
+class HttpPushOptions(EndpointOptions, frozen=True, kw_only=True):
     """`specificConfig` of an HTTP push connection (spec: Ditto 10.1)."""
 
     parallelism: Annotated[
