@@ -66,6 +66,7 @@ class Rule(NamedTuple):
     max_bytes: int
     delay_s: float
     split_on: frozenset[int]
+    without: frozenset[str]  # headers of messages that a request does not have; lower case
     bodiless: frozenset[str]  # methods without a body: each message has a request of its own
     ordered: bool
 
@@ -157,11 +158,20 @@ class Batcher:
     # On the way out.
 
     def _member(self, delivery: Delivery, now: float) -> Member:
-        alone = split(delivery.address)[0] in self._rule.bodiless
+        rule = self._rule
+        alone = split(delivery.address)[0] in rule.bodiless
         payload = delivery.payload if alone else fitted(delivery.payload)
-        name = (delivery.target, delivery.address, *delivery.headers.items())
-        chain: Hashable = delivery.key if self._rule.ordered else delivery
-        return Member(delivery, payload, chain, self._gather.group(name, alone=alone), now)
+        shared = [item for item in delivery.headers.items() if item[0].lower() not in rule.without]
+        group = self._gather.group((delivery.target, delivery.address, *shared), alone=alone)
+        if group.headers is None:
+            group.headers = dict(shared)
+            if not alone:
+                own = [name for name in group.headers if name.lower() == "content-type"]
+                for name in own:
+                    del group.headers[name]
+                group.headers["content-type"] = rule.form.content_type
+        chain: Hashable = delivery.key if rule.ordered else delivery
+        return Member(delivery, payload, chain, group, now)
 
     def _pump(self) -> None:
         now = self._loop.time()
@@ -172,14 +182,13 @@ class Batcher:
 
     def _send(self, flight: _Flight) -> None:
         first = flight.part[0]
-        delivery = first.delivery
-        if first.group.alone:
+        delivery, group = first.delivery, first.group
+        if group.alone:
             headers, body = delivery.headers, delivery.payload
         else:
-            form = self._rule.form
-            headers = {k: v for k, v in delivery.headers.items() if k.lower() != "content-type"}
-            headers["content-type"] = form.content_type
-            body = form.body(member.payload for member in flight.part)
+            assert group.headers is not None
+            headers = group.headers
+            body = self._rule.form.body(member.payload for member in flight.part)
         carrying = Delivery(delivery.target, delivery.key, delivery.address, headers, body)
         self._flights[carrying] = flight
         self._client.write((carrying,))

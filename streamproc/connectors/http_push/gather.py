@@ -18,11 +18,12 @@ from streamproc.kernels.delivery import Delivery
 class Group:
     """What may share a request."""
 
-    __slots__ = ("alone", "chains", "count", "members", "name", "ready", "size", "timed")
+    __slots__ = ("alone", "chains", "count", "headers", "members", "name", "ready", "size", "timed")
 
     def __init__(self, name: Hashable, alone: bool) -> None:
         self.name = name
         self.alone = alone  # each message has a request of its own
+        self.headers: dict[str, str] | None = None  # of its requests, once they are known
         self.chains: deque[_Chain] = deque()  # those that may go, longest here first
         self.count = 0  # messages that may go; of a chain never more than a batch holds
         self.size = 0  # their bytes

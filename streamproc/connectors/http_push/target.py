@@ -63,6 +63,7 @@ def batch_rule(batch: Batching, omitted: frozenset[str], *, ordered: bool) -> Ru
         max_bytes=batch.max_bytes,
         delay_s=delay_s,
         split_on=frozenset(batch.split_on),
+        without=frozenset(name.strip().lower() for name in batch.without),
         bodiless=omitted,
         ordered=ordered,
     )

@@ -196,6 +196,7 @@ def rule_of(**more: Any) -> Rule:
         "max_bytes": 1 << 20,
         "delay_s": 0.0,
         "split_on": frozenset((413, 422)),
+        "without": frozenset(("correlation-id",)),
         "bodiless": frozenset(("GET", "DELETE")),
         "ordered": True,
     }
@@ -385,6 +386,24 @@ async def test_only_messages_with_equal_request_line_and_headers_share_a_request
             ],
             key=str,
         )
+
+
+async def test_headers_that_differ_from_message_to_message_can_be_left_out() -> None:
+    async def sent(**batch: Any) -> list[tuple[str | None, str | None, str]]:
+        async with push(**batch) as it:
+            for n in range(2):
+                headers = {"Correlation-ID": str(n), "x": str(n), "content-type": "a/b"}
+                it.tally.write(it.target, [delivery(n, key=str(n), headers=headers)])
+            await it.tally.all_in()
+            return [
+                (r.headers.get("correlation-id"), r.headers.get("x"), r.body.decode())
+                for r in it.server.requests
+            ]
+
+    delay = {"max_delay": "20ms"}
+    assert await sent(**delay) == [(None, "0", "[0]"), (None, "1", "[1]")]
+    assert await sent(**delay, without=["correlation-id", "X"]) == [(None, None, "[0,1]")]
+    assert await sent(**delay, without=["x"]) == [("0", None, "[0]"), ("1", None, "[1]")]
 
 
 async def test_a_request_has_at_most_so_many_messages() -> None:
