@@ -17,6 +17,7 @@ from streamproc.control import (
     MAX_FRAME_BYTES,
     Assign,
     FromWorker,
+    Replay,
     Stop,
     frame,
     from_worker,
@@ -46,6 +47,13 @@ class Channel(asyncio.Protocol):
         """Send it, before any order that still waits."""
         self._stop = stop
         self._push()
+
+    def replay(self, message: Replay) -> bool:
+        """Send it, if that can be done at once."""
+        if not self._writable or self._transport is None:
+            return False
+        self._transport.write(frame(message))
+        return True
 
     def end(self) -> None:
         """End of file for the worker: it drains and ends. It may still be heard."""

@@ -1,38 +1,59 @@
-"""The management port: /metrics, /live, /ready, /status, and a page for people.
+"""The management port: /metrics, /live, /ready, /status, /parked/replay, and a page for people.
 
-Read-only, without authentication, and so bound to this machine unless the operator says
-otherwise. Whatever is shown has passed the same mask as the log.
+Without authentication, and so bound to this machine unless the operator says otherwise. All but
+the replay of parked messages only reads, and no web page can ask for that one. Whatever is
+shown has passed the same mask as the log.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from html import escape
-from typing import Any
+from typing import Annotated, Any
 
+import msgspec
 import orjson
 from aiohttp import web
 
 from streamproc.config.service import Listener
 from streamproc.errors import ConfigError
 from streamproc.master.listeners import host_port
+from streamproc.master.replays import MAX_ENTRIES, Busy, Replays
 from streamproc.master.status import View, status, unready
 from streamproc.telemetry import events as tell
 from streamproc.telemetry.render import Exposition
 
 CLOSE_S = 1.0
+MAX_BODY_BYTES = 64 << 10
+
+
+class ReplayOrder(msgspec.Struct, forbid_unknown_fields=True):
+    """The body of POST /parked/replay: ids of entries."""
+
+    entries: Annotated[
+        list[Annotated[int, msgspec.Meta(ge=1, le=(1 << 63) - 1)]],
+        msgspec.Meta(min_length=1, max_length=MAX_ENTRIES),
+    ]
+
+
+_replay_order = msgspec.json.Decoder(ReplayOrder)
 
 
 class Management:
     """The HTTP server. ``look`` gives the master at this moment, ``lag_s`` how late it is."""
 
     def __init__(
-        self, look: Callable[[], View], exposition: Exposition, lag_s: Callable[[], float]
+        self,
+        look: Callable[[], View],
+        exposition: Exposition,
+        lag_s: Callable[[], float],
+        replays: Replays,
     ) -> None:
+        self._replays = replays
         self._look = look
         self._exposition = exposition
         self._lag_s = lag_s
-        application = web.Application()
+        application = web.Application(client_max_size=MAX_BODY_BYTES)
         application.add_routes(
             [
                 web.get("/", self._page),
@@ -40,6 +61,7 @@ class Management:
                 web.get("/live", self._live),
                 web.get("/ready", self._ready),
                 web.get("/status", self._status),
+                web.post("/parked/replay", self._replay),
             ]
         )
         self._runner = web.AppRunner(
@@ -78,10 +100,28 @@ class Management:
     async def _status(self, _: web.Request) -> web.Response:
         return _json(status(self._look()))
 
+    async def _replay(self, request: web.Request) -> web.Response:
+        """Send parked entries again; answers with their ids by outcome."""
+        # A browser says where a page comes from, and asks before it sends JSON elsewhere.
+        if "Origin" in request.headers or request.content_type != "application/json":
+            return _refused(403, "expected application/json, and no Origin header")
+        try:
+            order = _replay_order.decode(await request.read())
+        except msgspec.MsgspecError as error:
+            return _refused(400, f"expected the ids of at most {MAX_ENTRIES} entries: {error}")
+        try:
+            return _json({"outcomes": await self._replays.replay(order.entries)})
+        except Busy:
+            return _refused(429, "too many replays at a time")
+
     async def _page(self, _: web.Request) -> web.Response:
         shown = tell.masked(status(self._look()))
         assert isinstance(shown, dict)
         return web.Response(text=page(shown), content_type="text/html")
+
+
+def _refused(code: int, message: str) -> web.Response:
+    return _json({"status": code, "error": "request.refused", "message": message}, code)
 
 
 def _json(value: dict[str, Any], code: int = 200) -> web.Response:

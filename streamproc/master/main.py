@@ -73,7 +73,9 @@ class Master:
         self._turns = Turns(service, self._runtime, self._listeners, self._module)
         self._lag = self._runtime.own_block.gauge(metrics.EVENT_LOOP_LAG, worker=MASTER)
         self._exposition = Exposition(self._runtime.readers, lambda: readings(self._look()))
-        management = Management(self._look, self._exposition, lambda: self._lag_s)
+        management = Management(
+            self._look, self._exposition, lambda: self._lag_s, self._turns.replays
+        )
         try:
             address = await management.start(service.management)
             self._runtime.publish_management(address)

@@ -18,7 +18,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import streamproc
-from streamproc.control import Assign, Drained, FromWorker, Stop
+from streamproc.control import Assign, Drained, FromWorker, Replay, Stop
 from streamproc.master.channel import Channel
 from streamproc.master.runtime import Runtime
 from streamproc.telemetry import events as tell
@@ -97,6 +97,10 @@ class Child:
         self._waiting = None
         if self._channel is not None:
             self._channel.stop(Stop(drain_s))
+
+    def replay(self, message: Replay) -> bool:
+        """Ask it to replay parked deliveries. -> whether it was told."""
+        return self._channel is not None and self._channel.replay(message)
 
     def terminate(self) -> None:
         """Tell it to end in every way it may understand."""

@@ -170,4 +170,5 @@ class Reconciler:
             clients=list(running.values()),
             locations=locations,
             listeners=list(self.listeners),
+            closed=self.desired.closed,
         )

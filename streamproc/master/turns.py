@@ -15,12 +15,13 @@ from typing import assert_never
 
 from streamproc.config.service import Service
 from streamproc.control import Beat as BeatFrame
-from streamproc.control import Drained, FromWorker, Report
+from streamproc.control import Drained, FromWorker, Replayed, Report
 from streamproc.control import Ready as ReadyFrame
 from streamproc.master.desired import Desired, difference, keep_fixed
 from streamproc.master.listeners import Listeners, wanted
 from streamproc.master.processes import Processes
 from streamproc.master.reconcile import Reconciler
+from streamproc.master.replays import Replays
 from streamproc.master.runtime import Runtime
 from streamproc.master.supervisor import (
     Ask,
@@ -64,6 +65,7 @@ class Turns:
         self.processes = Processes(
             runtime, listeners.sockets, self._heard, self._broke, self._gone, worker_module
         )
+        self.replays = Replays(self.processes.children)
         self._spawned: dict[int, float] = {}
 
     # What happens
@@ -122,6 +124,9 @@ class Turns:
                 problem = self.reconciler.reported(worker, message)
                 self._tell_changed(worker, before)
                 self._turn(Distrust(worker, problem) if problem else Beat(worker))
+            case Replayed():
+                self.replays.heard(worker, message)
+                self._turn(Beat(worker))
             case BeatFrame() | Drained():
                 self._turn(Beat(worker))
             case _:
@@ -136,6 +141,7 @@ class Turns:
     def _bury(self, worker: int, pid: int, code: int, left: int) -> None:
         returned = close_books(self._runtime.metrics(worker))
         self.reconciler.worker_down(worker)
+        self.replays.gone(worker)
         was_stopping = self.supervisor.stopping
         self._turn(Exited(worker, code, left))
         if was_stopping and code == 0:

@@ -8,14 +8,17 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import lmdb
 import msgspec
 
 from streamproc.config.service import Service
-from streamproc.store.environment import open_environment, transaction
+from streamproc.store.environment import StoreError, open_environment, transaction
 
 READ_AT_ONCE = 500
+READ_BYTES_AT_ONCE = 8 << 20
+EXPIRE_AT_ONCE = 1000
 
 
 class Parked(msgspec.Struct, frozen=True):
@@ -40,6 +43,14 @@ class Bounds(msgspec.Struct, frozen=True):
     max_bytes: int
 
 
+class Totals(NamedTuple):
+    """What is parked. ``oldest``: when the first of it was parked, None where nothing is."""
+
+    messages: int
+    size_bytes: int
+    oldest: float | None
+
+
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(Parked).decode
 _TOTALS = b"totals"
@@ -53,35 +64,72 @@ class ParkedStore:
         """Raises StoreError."""
         self._bounds = bounds
         self._environment = open_environment(path, bounds.max_bytes, databases=2)
-        with transaction(self._environment, write=True) as txn:
-            self._entries = self._environment.open_db(b"entries", txn)
-            self._meta = self._environment.open_db(b"meta", txn)
+        try:
+            with transaction(self._environment, write=True) as txn:
+                self._entries = self._environment.open_db(b"entries", txn)
+                self._meta = self._environment.open_db(b"meta", txn)
+        except StoreError:
+            self._environment.close()
+            raise
 
-    def add(self, entries: Sequence[Parked]) -> int:
-        """Keep the first of *entries* that fit, durably. -> how many."""
+    def add(self, entries: Sequence[Parked], known: Sequence[int | None] = ()) -> int:
+        """Keep the first of *entries* that fit, durably. -> how many.
+
+        *known*: for each of them the id that it has here already, if any: it takes the place of
+        what was there, room or not; what was dropped in the meantime stays dropped.
+        """
         taken = 0
         with transaction(self._environment, write=True) as txn:
             count, size = self._totals(txn)
             number = self._number(txn, _NEXT, 1)
-            for entry in entries:
+            for position, entry in enumerate(entries):
                 value = _encode(entry)
-                if count >= self._bounds.max_messages or size + len(value) > self._bounds.max_bytes:
-                    break
-                txn.put(_name(number), value, append=True, db=self._entries)
-                number += 1
-                count += 1
-                size += len(value)
+                before = known[position] if known else None
+                if before is not None:
+                    name = _name(before)
+                    old = txn.get(name, db=self._entries)
+                    if old is not None:
+                        txn.put(name, value, db=self._entries)
+                        size += len(value) - len(old)
+                else:
+                    full = count >= self._bounds.max_messages
+                    if full or size + len(value) > self._bounds.max_bytes:
+                        break
+                    txn.put(_name(number), value, append=True, db=self._entries)
+                    number += 1
+                    count += 1
+                    size += len(value)
                 taken += 1
             self._note(txn, count, size)
             txn.put(_NEXT, _name(number), db=self._meta)
         return taken
 
-    def totals(self) -> tuple[int, int]:
-        """-> entries, bytes."""
+    def totals(self) -> Totals:
+        """What is here now."""
         with transaction(self._environment, write=False) as txn:
-            return self._totals(txn)
+            count, size = self._totals(txn)
+            with txn.cursor(self._entries) as cursor:
+                oldest = _decode(cursor.value()).time if cursor.first() else None
+            return Totals(count, size, oldest)
+
+    def many(self, numbers: Iterable[int], max_bytes: int) -> dict[int, Parked | None]:
+        """The entries of *numbers*, in that order; None: there is none. Beyond *max_bytes* of
+        them no more are read, but one in any case.
+        """
+        found: dict[int, Parked | None] = {}
+        size = 0
+        with transaction(self._environment, write=False) as txn:
+            for number in numbers:
+                value = txn.get(_name(number), db=self._entries)
+                if value is not None:
+                    size += len(value)
+                    if found and size > max_bytes:
+                        break
+                found[number] = None if value is None else _decode(value)
+        return found
 
     def get(self, number: int) -> Parked | None:
+        """One entry, or None."""
         with transaction(self._environment, write=False) as txn:
             value = txn.get(_name(number), db=self._entries)
             return None if value is None else _decode(value)
@@ -96,6 +144,7 @@ class ParkedStore:
         """
         while True:
             step: list[tuple[int, Parked]] = []
+            size = 0
             with (
                 transaction(self._environment, write=False) as txn,
                 txn.cursor(self._entries) as cursor,
@@ -103,7 +152,8 @@ class ParkedStore:
                 if cursor.set_range(_name(after + 1)):
                     for name, value in cursor:
                         step.append((int.from_bytes(name, "big"), _decode(value)))
-                        if len(step) == READ_AT_ONCE:
+                        size += len(value)
+                        if len(step) == READ_AT_ONCE or size > READ_BYTES_AT_ONCE:
                             break
             if not step:
                 return
@@ -126,11 +176,11 @@ class ParkedStore:
         return dropped
 
     def expire(self, max_age_s: float, now: float | None = None) -> int:
-        """Forget what was parked more than *max_age_s* ago. -> how many."""
+        """Forget what was parked more than *max_age_s* ago, at most EXPIRE_AT_ONCE. -> how many."""
         before = (time.time() if now is None else now) - max_age_s
-        old = []
+        old: list[int] = []
         for number, entry in self.select(lambda _: True):
-            if entry.time >= before:
+            if entry.time >= before or len(old) == EXPIRE_AT_ONCE:
                 break
             old.append(number)
         return self.drop(old) if old else 0

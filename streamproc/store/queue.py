@@ -14,6 +14,12 @@ import msgspec
 
 from streamproc.store.environment import StoreError, StoreFull, open_environment, transaction
 
+READ_BYTES_AT_ONCE = 8 << 20
+
+
+class QueueInUse(StoreError):
+    """Another process, or another part of this one, has the queue."""
+
 
 class Entry(msgspec.Struct, frozen=True, array_like=True):
     """One delivery, as it is kept."""
@@ -42,9 +48,13 @@ class Queue:
         except StoreError:
             os.close(self._lock)
             raise
-        with transaction(self._environment, write=True) as txn:
-            self._entries = self._environment.open_db(b"entries", txn)
-        self.count, self.size_bytes, self.next = self._measure()
+        try:
+            with transaction(self._environment, write=True) as txn:
+                self._entries = self._environment.open_db(b"entries", txn)
+            self.count, self.size_bytes, self.next = self._measure()
+        except StoreError:
+            self.close()
+            raise
 
     def append(self, entries: Sequence[Entry]) -> int:
         """Keep the first of *entries* that fit, in this order. -> how many; their numbers
@@ -72,16 +82,18 @@ class Queue:
         return len(encoded)
 
     def read(self, start: int, most: int) -> list[tuple[int, Entry]]:
-        """At most *most* entries from number *start* on, in order."""
+        """At most *most* entries from number *start* on, in order; fewer where they are large."""
         found: list[tuple[int, Entry]] = []
+        size = 0
         with (
             transaction(self._environment, write=False) as txn,
             txn.cursor(self._entries) as cursor,
         ):
             if cursor.set_range(_name(start)):
                 for name, value in cursor:
-                    if len(found) == most:
+                    if len(found) == most or size > READ_BYTES_AT_ONCE:
                         break
+                    size += len(value)
                     found.append((int.from_bytes(name, "big"), _decode(value)))
         return found
 
@@ -124,7 +136,7 @@ def _lock(path: Path) -> int:
     except OSError as error:
         if descriptor >= 0:
             os.close(descriptor)
-            raise StoreError("the queue is in use by another process") from error
+            raise QueueInUse("the queue is in use by another process") from error
         raise StoreError(f"the queue {path.name!r} cannot be opened: {error}") from error
     return descriptor
 

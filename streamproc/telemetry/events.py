@@ -307,6 +307,18 @@ def spill_failed(error: str) -> None:
     _log.error("spill_failed", error=error)
 
 
+def spill_parked(connection: str, count: int, left: int) -> None:
+    """A client is no longer configured: *count* messages it had on disk are parked; *left* found
+    no room, and are on disk still.
+    """
+    _log.error("spill_parked", connection=connection, count=count, left=left)
+
+
+def parked_expired(count: int) -> None:
+    """*count* parked messages were dropped because of their age, as configured."""
+    _log.warning("parked_expired", count=count)
+
+
 def parking_full(messages: int, size: int) -> None:
     """No message can be parked: deliveries that should be wait in their lanes."""
     _log.error("parking_full", messages=messages, bytes_used=size)

@@ -27,6 +27,7 @@ from streamproc.control import (
     Drained,
     FromWorker,
     Ready,
+    Replay,
     Report,
     Stop,
     frame,
@@ -49,10 +50,13 @@ from streamproc.worker.inlet import Inlet
 from streamproc.worker.intake import IntakeMetrics, Process
 from streamproc.worker.ledger import ClientLedger
 from streamproc.worker.listeners import Listeners
+from streamproc.worker.outlet import Outlet
 from streamproc.worker.parking import Parking, Then
 from streamproc.worker.poison import Park, Place, Poison
+from streamproc.worker.replays import Replays
 from streamproc.worker.routes import Routes, shares_sources
 from streamproc.worker.tally import Tally
+from streamproc.worker.upkeep import Upkeep
 from streamproc.worker.waiting import until
 from streamproc.worker.writer import Writer
 
@@ -84,6 +88,8 @@ class Worker:
         # Made by the first Assign.
         self._parking: Parking | None = None
         self._poison: Poison | None = None
+        self._upkeep: Upkeep | None = None
+        self._replays: Replays | None = None
         self._dispatcher: Dispatcher | None = None
 
     async def run(self, control: socket.socket, bus: socket.socket) -> int:
@@ -115,6 +121,9 @@ class Worker:
                 if isinstance(message, Assign):
                     self._assign = message
                     self._wake.set()
+                elif isinstance(message, Replay):
+                    if self._replays is not None:
+                        self._replays.replay(message, self._tell)
                 else:
                     self._stop = message
                     self._stopping.set()
@@ -154,6 +163,8 @@ class Worker:
             lag_s = max(0.0, loop.time() - due)
             self._lag.set(lag_s)
             self._gauge()
+            if self._upkeep is not None and self._assign is not None:
+                self._upkeep.look(self._assign.service.limits.parked_age_s)
             if self._poison is not None:
                 self._poison.follow()
             tell.flush()
@@ -199,7 +210,11 @@ class Worker:
         tell.configure(service.log, f"worker {self._index}")
         tell.hide(secrets_of(assign.connections, assign.service))
         if self._parking is None:
-            self._parking = Parking(parked_store(service), self._writer_thread)
+            self._parking = Parking(lambda: parked_store(service), self._writer_thread)
+            self._upkeep = Upkeep(
+                self._parking, self._writer_thread, self._block, Path(service.data_dir) / "spill"
+            )
+            self._replays = Replays(self._parking, self._tally, self._block, self._outlet_of)
             self._poison = _poison(service)
         elif self._poison is not None:
             self._poison.look()  # clients that come may have left a worker that died
@@ -226,8 +241,25 @@ class Worker:
             if client.outlet is not None:
                 client.outlet.shares_sources = shares_sources(client.connection, assign.connections)
         self._locate(assign)
+        self._look_after_stores(assign)
         self._taken = assign.generation
         self._report_soon()
+
+    def _look_after_stores(self, assign: Assign) -> None:
+        assert self._replays is not None
+        assert self._upkeep is not None
+        counts = {connection.id: connection.client_count for connection in assign.connections}
+        self._replays.client_counts = counts
+        self._upkeep.park_what_is_nobodys(
+            f"{name}#{index}"
+            for name, count in (counts | assign.closed).items()
+            for index in range(count)
+        )
+
+    def _outlet_of(self, client: str) -> Outlet | None:
+        """The target side of a client that lives here and is to stay."""
+        here = self._clients.get(client)
+        return None if here is None or client in self._closing else here.outlet
 
     def _locate(self, assign: Assign) -> None:
         assert self._dispatcher is not None

@@ -54,6 +54,11 @@ class Tally:
         for (inbound, client), numbers in peers.items():
             inbound.spilled(client, numbers)
 
+    def spilled_again(self, connection: str, target: int) -> None:
+        """A delivery that was parked is on disk. It was settled long ago: due once more."""
+        self._slot(metrics.DELIVERIES_DUE, connection, target).add(1)
+        self._slot(metrics.DELIVERIES_SPILLED, connection, target).add(1)
+
     def parked(self, connection: str, deliveries: Iterable[Delivery], cause: str) -> None:
         """They are kept with their reason, which counts as a receipt."""
         own, peers = receipts(deliveries)

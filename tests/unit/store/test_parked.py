@@ -34,7 +34,7 @@ def test_totals_are_what_is_there_and_bounds_hold(
     assert store.drop(drop) == len(drop & before.keys())
     left = dict(store.select(lambda _: True))
     assert left == {number: e for number, e in before.items() if number not in drop}
-    count, size = store.totals()
+    count, size, _ = store.totals()
     assert count == len(left)
     assert size <= room
     assert (size == 0) == (count == 0)

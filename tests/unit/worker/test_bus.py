@@ -40,7 +40,7 @@ class Node:
         self.tally = Tally(self.block)
         self.writer = Writer()
         self.store = ParkedStore(folder / f"parked-{index}", Bounds(100, 1 << 20))
-        self.parking = Parking(self.store, self.writer)
+        self.parking = Parking(lambda: self.store, self.writer)
         self.server = Server(self, self.block)
         self.dispatcher = Dispatcher(index, folder, limits, self.tally, self.block, self._park)
         self.outlets: dict[str, Outlet] = {}
@@ -115,6 +115,7 @@ class Node:
         self.outlets.clear()
         self.writer.close()
         self.parking.close()
+        self.store.close()
 
     async def close(self) -> None:
         for outlet in self.outlets.values():
@@ -123,6 +124,7 @@ class Node:
         await self.dispatcher.close()
         self.writer.close()
         self.parking.close()
+        self.store.close()
 
 
 @pytest.fixture

@@ -28,7 +28,7 @@ async def test_an_entry_says_what_where_and_why_and_is_there_when_it_is_told(
 ) -> None:
     store, writer = ParkedStore(tmp_path / "parked", Bounds(10, 1 << 20)), Writer()
     seen: list[tuple[int, int]] = []
-    Parking(store, writer).park(
+    Parking(lambda: store, writer).park(
         "conn",
         [delivery(b"{}"), delivery(b"\xff")],
         REFUSED,
@@ -50,7 +50,7 @@ async def test_an_entry_says_what_where_and_why_and_is_there_when_it_is_told(
 async def test_what_does_not_fit_is_told(tmp_path: Path) -> None:
     store, writer = ParkedStore(tmp_path / "parked", Bounds(1, 1 << 20)), Writer()
     seen: list[int] = []
-    Parking(store, writer).park("c", [delivery(b""), delivery(b"")], REFUSED, seen.append)
+    Parking(lambda: store, writer).park("c", [delivery(b""), delivery(b"")], REFUSED, seen.append)
     await until(lambda: bool(seen))
     assert seen == [1]
     writer.close()
@@ -62,12 +62,12 @@ async def test_a_store_that_fails_parks_nothing(
 ) -> None:
     store, writer = ParkedStore(tmp_path / "parked", Bounds(1, 1 << 20)), Writer()
 
-    def fail(entries: object) -> int:
+    def fail(*_: object) -> int:
         raise StoreError("disk full")
 
     monkeypatch.setattr(store, "add", fail)
     seen: list[int] = []
-    Parking(store, writer).park("c", [delivery(b"")], REFUSED, seen.append)
+    Parking(lambda: store, writer).park("c", [delivery(b"")], REFUSED, seen.append)
     await until(lambda: bool(seen))
     assert seen == [0]
     writer.close()
