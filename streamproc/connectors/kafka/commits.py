@@ -18,23 +18,26 @@ EVERY_S = 0.02
 """A killed worker repeats what it settled in this time, and what is in flight."""
 
 AT_ONCE = 500
-"""So many messages settled since the last commit do not wait for the time."""
+"""So many messages settled since the last commit do not wait for the time..."""
+
+SHARE = 4
+"""... or this part of what a crash may repeat, if that is less."""
 
 AGAIN_S = 0.5  # after a commit that failed
 
 
 class Commits:
-    """``skip_settled``: also say which messages above the offset are done.
+    """``skip_settled``: also say which messages above the offset are done. ``most``: what a
+    crash may repeat. ``tell`` takes a sentence for the operator.
 
-    ``tell`` takes a sentence for the operator. ``failed`` says that *places* must be committed
-    again. A commit is under way until the client library says how it went: it gives each one
-    an end.
+    A commit is under way until the client library says how it went: it gives each one an end.
     """
 
-    def __init__(self, *, skip_settled: bool, tell: Callable[[str], None]) -> None:
+    def __init__(self, *, skip_settled: bool, most: int, tell: Callable[[str], None]) -> None:
         self._skip_settled = skip_settled
         self._tell = tell
         self._changed: dict[Partition, None] = {}
+        self._at_once = min(AT_ONCE, max(most // SHARE, 1))
         self._under_way = 0
         self._next_s = 0.0
         self._settled = 0  # of the count given, what the last commit covered
@@ -44,21 +47,31 @@ class Commits:
         """Whether something waits for its commit."""
         return bool(self._changed)
 
+    @property
+    def under_way(self) -> bool:
+        """Whether the answer to a commit is still to come."""
+        return self._under_way > 0
+
+    def are_many(self, settled: int) -> bool:
+        """Whether so much is *settled* that the next commit does not wait for its time."""
+        return settled - self._settled >= self._at_once
+
     def changed(self, partition: Partition) -> None:
         """There is something new to commit."""
         self._changed[partition] = None
 
-    def serve(self, consumer: Consumer, settled: int) -> None:
+    def serve(self, consumer: Consumer, settled: int) -> bool:
         """Commit what changed, if it is time. *settled*: messages, since the beginning."""
         if not self._changed or self._under_way:
-            return
+            return False
         now = time.monotonic()
-        if now < self._next_s and settled - self._settled < AT_ONCE:
-            return
+        if now < self._next_s and not self.are_many(settled):
+            return False
         self._next_s = now + EVERY_S
         self._settled = settled
         changed, self._changed = self._changed, {}
         self.commit(consumer, changed)
+        return True
 
     def commit(self, consumer: Consumer, partitions: Iterable[Partition]) -> None:
         """Send what of them is settled, never past a gap, and do not wait."""
@@ -86,8 +99,11 @@ class Commits:
         """A commit is over. What failed of it is committed again, as long as it is ours."""
         self._under_way -= 1
         for place in places:
+            partition = find(place.topic, place.partition)
             why = place.error or error
             if why is None:
+                if partition is not None:
+                    partition.committed = partition.sent
                 continue
             if why.code() == KafkaError.OFFSET_METADATA_TOO_LARGE and self._skip_settled:
                 self._skip_settled = False
@@ -96,7 +112,6 @@ class Commits:
                     "(offset.metadata.max.bytes): settled messages beyond an open one come "
                     "again after a restart"
                 )
-            partition = find(place.topic, place.partition)
             if partition is not None:
                 partition.stored = partition.stored_bits = None
                 self._changed[partition] = None
@@ -104,13 +119,17 @@ class Commits:
 
     def _place(self, partition: Partition) -> TopicPartition | None:
         """What to commit of *partition*; None where that is known already."""
+        settled = partition.settled  # before the snapshot: these are in it
         position, bits = partition.snapshot()
         if position is None:
             return None
         if not self._skip_settled:
             bits = b""
         if (position, bits) == (partition.stored, partition.stored_bits):
+            if not self._skip_settled:  # nobody will hear of them until the offset moves
+                partition.committed = settled
             return None
+        partition.sent = settled
         partition.stored, partition.stored_bits = position, bits
         metadata = finished.encode(position, bits, partition.leader_epoch)
         return TopicPartition(partition.topic, partition.number, position, metadata)

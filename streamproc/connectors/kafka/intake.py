@@ -18,6 +18,7 @@ from streamproc.connectors.kafka import faults
 from streamproc.connectors.kafka.commits import EVERY_S, Commits
 from streamproc.connectors.kafka.finished import Finished, Foreign
 from streamproc.connectors.kafka.finished import decode as decode_metadata
+from streamproc.connectors.kafka.owed import Owed
 from streamproc.connectors.kafka.partition import Partition
 from streamproc.connectors.kafka.records import Arrival, Record, correlation_ids, decode
 from streamproc.connectors.kafka.room import Room
@@ -31,8 +32,12 @@ REFUSED_S = 2.0  # ... when none of them takes a connection
 UNKNOWN_S = 2.0  # a topic may be too new for this broker
 ASK_S = 5.0  # for offsets, at an assignment
 DOWN_S = 30.0  # all brokers away for longer: the link is lost
+ANSWER_S = 0.002  # between two looks for the answer to a commit
 PAUSE_AFTER_S = 2.0  # without room for longer: pause, and serve the group
 DRAIN_S = min(5.0, SESSION_TIMEOUT_S / 2)  # for the runner, at a revocation
+
+
+UNBOUNDED = 1 << 62
 
 
 class Loop(Protocol):
@@ -41,6 +46,7 @@ class Loop(Protocol):
     def opened(self) -> None: ...
     def arrived(self, arrivals: list[Arrival]) -> None: ...
     def close_partitions(self, partitions: Sequence[Partition]) -> None: ...
+    def committed(self) -> None: ...
     def noted(self, note: str) -> None: ...
     def ended(self, error: RunnerError | None) -> None: ...
 
@@ -57,6 +63,7 @@ class Intake(threading.Thread):
         *,
         from_end: bool,
         skip_settled: bool,
+        most: int,
     ) -> None:
         super().__init__(name=f"kafka-{settings['client.id']}", daemon=True)
         self._settings = settings | {"error_cb": self._on_error, "on_commit": self._on_commit}
@@ -65,7 +72,8 @@ class Intake(threading.Thread):
         self._loop = loop
         self._from_end = from_end
         self._skip_settled = skip_settled
-        self._commits = Commits(skip_settled=skip_settled, tell=loop.noted)
+        self._commits = Commits(skip_settled=skip_settled, most=most, tell=loop.noted)
+        self.owed = Owed(most if skip_settled else UNBOUNDED, self._here)
         self._partitions: dict[tuple[str, int], Partition] = {}
         self._known: dict[str, int] = {}  # topic -> its partitions when we opened
         self._paused: set[Partition] = set()
@@ -84,8 +92,10 @@ class Intake(threading.Thread):
 
     def settled(self, partition: Partition, messages: int) -> None:
         """There is something new to commit."""
-        self._settled += messages
         self._news.append(partition)
+        self._settled += messages
+        if self._commits.are_many(self._settled):
+            self._room.freed.set()
 
     def rewind(self, partition: Partition, offset: int, delay_s: float) -> None:
         """Read *partition* again from *offset*, after a while, as a new epoch."""
@@ -184,8 +194,11 @@ class Intake(threading.Thread):
         now = time.monotonic()
         if self._full_since is None:
             self._full_since = now
-        if now - self._full_since >= PAUSE_AFTER_S or not self._reading:
+        pausing = now - self._full_since >= PAUSE_AFTER_S or not self._reading
+        if pausing:
             self._hold(consumer, everything=True)
+        if pausing or self._commits.under_way:
+            # Callbacks come before messages; one of these may come too, and is taken.
             message = consumer.poll(0)
             if message is not None:
                 self._take([message])
@@ -193,8 +206,13 @@ class Intake(threading.Thread):
         if not self._room.left() or not self._reading:
             self._room.freed.wait(self._patience(TURN_S / 2))
 
+    def _here(self) -> list[Partition]:
+        return list(self._partitions.values())
+
     def _patience(self, longest_s: float) -> float:
         """How long to wait at most: what may be settled meanwhile is to be committed soon."""
+        if self._commits.under_way:
+            return ANSWER_S
         waits = self._commits.pending or any(p.is_open for p in self._partitions.values())
         return min(EVERY_S, longest_s) if waits else longest_s
 
@@ -217,8 +235,10 @@ class Intake(threading.Thread):
     def _obey(self, consumer: Consumer) -> None:
         while self._orders:
             self._orders.popleft()(consumer)
+        settled = self._settled  # before the news: these are among them
         self._hear_news()
-        self._commits.serve(consumer, self._settled)
+        if self._commits.serve(consumer, settled) and self.owed.is_full:
+            self._loop.committed()
         now = time.monotonic()
         for old in [old for old, (at, _) in self._rewinds.items() if at <= now]:
             _, offset = self._rewinds.pop(old)
@@ -292,6 +312,8 @@ class Intake(threading.Thread):
 
     def _on_commit(self, error: KafkaError | None, places: list[TopicPartition]) -> None:
         self._commits.ended(error, places, self._find)
+        if self.owed.is_full:
+            self._loop.committed()
 
     def _on_assign(self, consumer: Consumer, places: list[TopicPartition]) -> None:
         if not places:

@@ -28,12 +28,16 @@ class Partition:
     __slots__ = (
         "_first",
         "closing",
+        "committed",
         "drained",
         "finished",
         "gone",
+        "handed",
         "is_full",
         "leader_epoch",
         "number",
+        "sent",
+        "settled",
         "stored",
         "stored_bits",
         "topic",
@@ -55,11 +59,13 @@ class Partition:
         self.is_full = False
         self.drained = threading.Event()  # set when closing and nothing is open
         self.watermark: Watermark | None = None  # until something is handed out
+        self.handed = self.settled = 0  # messages
         # Written by the thread.
         self.finished = finished
         self.leader_epoch = 0  # of the newest message read
         self.stored = stored  # the offset last committed
         self.stored_bits: bytes | None = b""  # ... and what was said of those above it
+        self.sent = self.committed = 0  # of ``settled``: in the last commit, and known to be
         self._first = first
 
     @property
@@ -88,6 +94,7 @@ class Partition:
                 self._first = self.stored = every[0]
             self.watermark = Watermark(self._first)
         self.watermark.add(every)
+        self.handed += len(offsets)
         if done:
             self.watermark.done(done)
 
@@ -98,6 +105,7 @@ class Partition:
             return False
         before = watermark.open
         watermark.done(offsets)
+        self.settled += before - watermark.open
         if self.closing and not watermark.open:
             self.drained.set()
         return watermark.open < before

@@ -13,7 +13,8 @@ from typing import Any
 
 from streamproc.connectors.base import Batch, SourceSpec, Verdict
 from streamproc.connectors.kafka import settings
-from streamproc.connectors.kafka.intake import Intake
+from streamproc.connectors.kafka.intake import UNBOUNDED, Intake
+from streamproc.connectors.kafka.owed import STALL_S
 from streamproc.connectors.kafka.partition import MOST_HELD_BACK, Partition
 from streamproc.connectors.kafka.records import Arrival
 from streamproc.connectors.kafka.room import Room
@@ -63,6 +64,7 @@ class KafkaSource:
             bridge,
             from_end=spec.options.consumer_offset_reset == "latest",
             skip_settled=spec.options.skip_settled,
+            most=UNBOUNDED if self._at_most_once else spec.prefetch,
         )
         intake.start()
         try:
@@ -84,8 +86,7 @@ class KafkaSource:
             if arrival is not None:
                 partition = arrival.partition
                 return Batch(arrival.payloads, arrival.headers, arrival.offsets, partition)
-            self._waiter = asyncio.get_running_loop().create_future()
-            await self._waiter
+            await self._sleep(STALL_S if self._intake.owed.is_full else None)
 
     def settle(
         self,
@@ -134,6 +135,8 @@ class KafkaSource:
             partition = arrival.partition
             if partition.gone or partition.closing:
                 self._room.take(arrivals.popleft())
+            elif not self._may_owe(arrival):
+                return None
             elif self._has_room(arrival):
                 self._room.take(arrivals.popleft())
                 self._hand_out(arrival)
@@ -153,12 +156,18 @@ class KafkaSource:
             if not self._has_room(arrival):
                 held.add(partition)
                 continue
+            if not self._may_owe(arrival):
+                return None
             self._arrivals.remove(arrival)
             self._room.take(arrival)
             self._hand_out(arrival)
             if arrival.offsets:
                 return arrival
         return None
+
+    def _may_owe(self, arrival: Arrival) -> bool:
+        """Whether a crash may repeat this, too."""
+        return self._intake is None or self._intake.owed.allows(len(arrival.offsets))
 
     def _has_room(self, arrival: Arrival) -> bool:
         partition = arrival.partition
@@ -168,6 +177,8 @@ class KafkaSource:
     def _hand_out(self, arrival: Arrival) -> None:
         partition = arrival.partition
         partition.hand_out(arrival.offsets, arrival.done)
+        if self._intake is not None:
+            self._intake.owed.add(len(arrival.offsets))
         self.expired += arrival.expired
         if self._at_most_once:
             partition.settle(arrival.offsets)
@@ -190,6 +201,17 @@ class KafkaSource:
         while self._arrivals:
             self._room.take(self._arrivals.popleft())
 
+    async def _sleep(self, seconds: float | None) -> None:
+        """Until something happens, or *seconds* have passed."""
+        loop = asyncio.get_running_loop()
+        self._waiter = loop.create_future()
+        timer = None if seconds is None else loop.call_later(seconds, self._wake)
+        try:
+            await self._waiter
+        finally:
+            if timer is not None:
+                timer.cancel()
+
     def _wake(self) -> None:
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
@@ -206,6 +228,10 @@ class KafkaSource:
         for partition in partitions:
             partition.close()
             self._rewinds.pop((partition.topic, partition.number), None)
+        self._wake()
+
+    def committed(self) -> None:
+        """There may be room again for what a crash may repeat."""
         self._wake()
 
     def noted(self, note: str) -> None:
@@ -234,6 +260,9 @@ class _Bridge:
     def close_partitions(self, partitions: Sequence[Partition]) -> None:
         self._call(self._close_partitions, partitions)
 
+    def committed(self) -> None:
+        self._call(self._committed)
+
     def noted(self, note: str) -> None:
         self._call(self._noted, note)
 
@@ -255,6 +284,10 @@ class _Bridge:
     def _close_partitions(self, partitions: Sequence[Partition]) -> None:
         if self.source is not None:
             self.source.close_partitions(partitions)
+
+    def _committed(self) -> None:
+        if self.source is not None:
+            self.source.committed()
 
     def _noted(self, note: str) -> None:
         if self.source is not None:

@@ -33,7 +33,7 @@ class Scene:
         monkeypatch.setattr(commits.time, "monotonic", lambda: self.now)
         self.told: list[str] = []
         self.consumer = Consumer()
-        self.commits = Commits(skip_settled=skip_settled, tell=self.told.append)
+        self.commits = Commits(skip_settled=skip_settled, most=10_000, tell=self.told.append)
         self.partitions = {("t", n): Partition("t", n) for n in range(3)}
         for partition in self.partitions.values():
             partition.hand_out(list(range(10, 2000)), [])
@@ -161,3 +161,32 @@ def test_a_consumer_that_is_in_no_group_costs_nothing(scene):
     scene.now += EVERY_S
     scene.settle(0, 11)
     assert scene.serve() == [[(0, 12, "")]]
+
+
+def test_what_the_broker_has_confirmed_is_known_by_partition(scene):
+    scene.settle(0, 10, 11, 15)
+    scene.serve()
+    assert scene.commits.under_way
+    assert scene.partitions["t", 0].committed == 0
+    scene.settle(0, 16)
+    scene.answer()
+    assert not scene.commits.under_way
+    assert scene.partitions["t", 0].committed == 3
+
+
+def test_what_failed_is_not_taken_for_confirmed(scene):
+    scene.settle(0, 10, 11)
+    scene.serve()
+    scene.answer(KafkaError._WAIT_COORD)
+    assert scene.partitions["t", 0].committed == 0
+    scene.now += commits.AGAIN_S
+    scene.serve()
+    scene.answer()
+    assert scene.partitions["t", 0].committed == 2
+
+
+def test_where_nobody_is_told_of_them_settled_messages_are_not_waited_for(monkeypatch):
+    scene = Scene(monkeypatch, skip_settled=False)
+    scene.settle(0, 12, 13)
+    scene.serve()
+    assert scene.partitions["t", 0].committed == 2
