@@ -42,7 +42,7 @@ def test_what_is_committed_makes_room(scene):
     scene.partitions[0].committed = 3
     assert scene.owed.allows(3)
     assert not scene.owed.is_full
-    scene.owed.add(3)
+    scene.hand_out(1, 3)
     assert not scene.owed.allows(1)
 
 
