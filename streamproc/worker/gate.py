@@ -13,6 +13,7 @@ moment at which a request goes again.
 from __future__ import annotations
 
 import enum
+import math
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
@@ -88,6 +89,9 @@ class Gate:
         self._asked_until: float | None = None
         self._asked_why = ""
         self._slow_start: int | None = None  # the limit, while it grows
+        self._untold = 0  # deliveries that the endpoint took, and that no rule knows of yet
+        self._untold_at = now  # when the last of them was taken
+        self._tell_at = math.inf if self._breaker is None else self._breaker.roll_at
         self.steady = False
         self._settle()
 
@@ -100,10 +104,14 @@ class Gate:
 
     def answered(self, count: int, now: float) -> None:
         """The endpoint took, or refused for good, *count* deliveries."""
-        if self._breaker is not None:
-            self._breaker.good(count, now)
-        if self._budget is not None:
-            self._budget.add(self._rules.retry.budget_ratio * count, now)
+        if self.steady and now < self._tell_at:
+            self._untold += count
+            self._untold_at = now
+            return
+        self._tell()
+        self._untold = count
+        self._untold_at = now
+        self._tell()
         if self._slow_start is not None and not self.is_shut(now):
             self._slow_start += count
             if self._slow_start >= self._capacity:
@@ -120,6 +128,7 @@ class Gate:
         """*count* deliveries failed, and are to be tried again."""
         if trouble is Trouble.AWAY:
             return
+        self._tell()
         if self._adaptive is not None:
             self._adaptive.overloaded(now)
         if self._slow_start is not None:
@@ -190,6 +199,7 @@ class Gate:
 
     def retry_at(self, now: float) -> float:
         """When one more lane may be released for a retry."""
+        self._tell()
         return now if self._budget is None else self._budget.when(1.0, now)
 
     def retried(self, now: float) -> None:
@@ -234,6 +244,16 @@ class Gate:
         if breaker is not None and breaker.state != "closed":
             return Standing("recovering", breaker.why)
         return Standing("well" if self._slow_start is None else "recovering")
+
+    def _tell(self) -> None:
+        """Let breaker and budget know what was taken."""
+        count, self._untold = self._untold, 0
+        if count and self._budget is not None:
+            self._budget.add(self._rules.retry.budget_ratio * count, self._untold_at)
+        if self._breaker is not None:
+            if count:
+                self._breaker.good(count, self._untold_at)
+            self._tell_at = self._breaker.roll_at
 
     def _shut_until(self, now: float) -> float | None:
         """The moment before which nothing goes; None when that is over."""

@@ -55,6 +55,7 @@ class Pace:
         self._timer: asyncio.TimerHandle | None = None
         self._said = self._gate.standing(0.0).state
         self._was_ill = False
+        self._plain = False  # receipts of good deliveries need only be counted
         self.idle = self._gate.steady
         """Nothing restrains the lanes: ``steer`` need not be called."""
 
@@ -82,6 +83,9 @@ class Pace:
         """The endpoint has them, or has refused them for good."""
         gate, now = self._gate, time.monotonic()
         count = len(deliveries)
+        if self._plain:
+            gate.answered(count, now)
+            return
         if gate.has_retries:
             gate.retries_ended(sum(each.attempts > 1 for each in deliveries), 0, now)
         if self._stale:
@@ -90,8 +94,7 @@ class Pace:
             self._take_samples(deliveries, now)
         if count:
             gate.answered(count, now)
-        if not self.idle:
-            self._look()
+        self._look()
 
     def failed(self, deliveries: Sequence[Delivery], error: RunnerError) -> None:
         """They were not taken."""
@@ -149,6 +152,7 @@ class Pace:
     def took(self, batch: Sequence[Delivery]) -> None:
         """*batch* is on its way. Call while not idle."""
         now = time.monotonic()
+        self._plain = False
         self._gate.took(len(batch), now)
         if self._gate.is_adaptive and len(self._samples) < OUTSTANDING:
             self._samples[batch[0]] = now
@@ -160,6 +164,7 @@ class Pace:
 
     def retried(self) -> None:
         """A lane is released for a retry."""
+        self._plain = False
         self._gate.retried(time.monotonic())
 
     def close(self) -> None:
@@ -171,6 +176,7 @@ class Pace:
         """Note what has changed, and tell those who want to know."""
         gate = self._gate
         self.idle = gate.steady and self._lanes.capacity == self._capacity
+        self._plain = self.idle and not (gate.has_retries or self._stale or self._samples)
         if self._was_ill and not gate.is_ill:
             self._mended()
         self._was_ill = gate.is_ill
