@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 from streamproc.config.connection import Connection, Source, Target
 from streamproc.connectors.amqp091.config import Amqp091Options
@@ -16,8 +17,10 @@ from tests.integration.receipts import DEADLINE_S
 class Bed:
     """Sources and targets of one queue; all are closed at the end."""
 
-    def __init__(self, rabbitmq, queue: str, uri: str = "") -> None:
+    def __init__(self, rabbitmq, queue: str, uri: str = "", **link: Any) -> None:
+        """``link``: fields of all its connections, as ``ca``."""
         self.rabbitmq = rabbitmq
+        self.link = link
         self.queue = queue
         self.uri = uri or rabbitmq.uri
         self._open: list[Amqp091Source | Amqp091Target] = []
@@ -32,9 +35,7 @@ class Bed:
         made = Amqp091Source(
             SourceSpec(
                 identity=Identity(connection_id="c"),
-                connection=Connection(
-                    id="c", connection_type="amqp-091", uri=uri or self.uri, sources=[source]
-                ),
+                connection=self._connection(uri, sources=[source]),
                 options=Amqp091Options(**(options or {})),
                 source=source,
                 **spec,
@@ -48,15 +49,13 @@ class Bed:
         await made.open()
         return made
 
-    def make_target(self, receipts: Receipts, *, address="", uri="") -> Amqp091Target:
+    def make_target(self, receipts: Receipts, *, address="", uri="", options=None) -> Amqp091Target:
         target = Target(address=address or self.address, topics=[], authorization_context=["s"])
         made = Amqp091Target(
             TargetSpec(
                 identity=Identity(connection_id="c"),
-                connection=Connection(
-                    id="c", connection_type="amqp-091", uri=uri or self.uri, targets=[target]
-                ),
-                options=Amqp091Options(),
+                connection=self._connection(uri, targets=[target]),
+                options=Amqp091Options(**(options or {})),
                 receipts=receipts,
             )
         )
@@ -67,6 +66,10 @@ class Bed:
         made = self.make_target(receipts, **more)
         await made.open()
         return made
+
+    def _connection(self, uri: str, **ends: Any) -> Connection:
+        given = {"id": "c", "connection_type": "amqp-091", "uri": uri or self.uri}
+        return Connection(**given, **self.link, **ends)
 
     async def publish(self, *bodies: bytes, headers=None) -> None:
         await asyncio.to_thread(
