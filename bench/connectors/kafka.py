@@ -83,7 +83,7 @@ class Bench:
     # Consuming: measured from the first message on, as joining a group takes seconds.
 
     async def plain_consumer(self):
-        consumer = Consumer(settings.consumer(self.spec()))
+        consumer = Consumer(settings.consumer(self.spec()) | {"enable.auto.commit": True})
         consumer.subscribe(["filled"])
         return consumer, await asyncio.to_thread(consumer.consume, 1, 30)
 
