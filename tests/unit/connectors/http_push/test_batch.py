@@ -138,6 +138,7 @@ class History:
         if how in ("good", "taken and no answer"):
             if any(message["bad"] for message in messages):
                 event("halved" if len(messages) > 1 else "refused alone")
+                self.on_the_wire.difference_update(message["id"] for message in messages)
                 refused = DeliveryRefused("endpoint answered 413", status=413)
                 self.batcher.failed((carrying,), refused)
                 return
