@@ -140,6 +140,13 @@ class DeliveryPoisonous(DeliveryRefused):
     status = 500
 
 
+class ClientNotConfigured(DeliveryRefused):
+    """The target was taken out of the configuration before it had this message."""
+
+    code = "client_not_configured"
+    status = 410
+
+
 # Ditto's codes and their HTTP status (spec: Ditto 1.9).
 STATUS: dict[str, int] = {
     "connectivity:connection.configuration.invalid": 400,

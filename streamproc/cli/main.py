@@ -28,6 +28,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "streamproc.cli.evaluate:main",
         "try a template, a filter or a rule, no broker needed",
     ),
+    "parked": (
+        "streamproc.cli.parked:main",
+        "list, show, replay or drop messages that a target refused",
+    ),
     "demo": (
         "streamproc.cli.demo:main",
         "play devices through the whole path and balance a ledger",

@@ -206,7 +206,12 @@ def parked_store(service: Service) -> ParkedStore:
     """The store of *service*. Raises StoreError."""
     limits = service.limits
     bounds = Bounds(limits.parked_messages, limits.parked_bytes)
-    return ParkedStore(Path(service.data_dir) / "parked", bounds)
+    return ParkedStore(parked_folder(service), bounds)
+
+
+def parked_folder(service: Service) -> Path:
+    """Where the store of *service* is, or will be."""
+    return Path(service.data_dir) / "parked"
 
 
 def _name(number: int) -> bytes:

@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 
 from streamproc.config.service import Limits
-from streamproc.errors import DeliveryRefused
+from streamproc.errors import ClientNotConfigured, DeliveryRefused
 from streamproc.kernels.delivery import Delivery
 from streamproc.telemetry import events as tell
 from streamproc.telemetry import metrics
@@ -102,7 +102,7 @@ class Dispatcher:
         for client in self._outboxes.keys() - known:
             left = self._outboxes.pop(client).clear()
             if left:
-                error = DeliveryRefused(f"the target of {client} is no longer configured")
+                error = ClientNotConfigured(f"the client {client} is no longer configured")
                 self._park(client, left, error, partial(self._parked, client, left))
 
     def _parked(self, client: str, deliveries: list[Delivery], count: int) -> None:

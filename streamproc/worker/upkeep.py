@@ -15,6 +15,7 @@ from contextlib import suppress
 from pathlib import Path
 from urllib.parse import unquote
 
+from streamproc.errors import ClientNotConfigured
 from streamproc.store.environment import DATA_FILE, StoreError
 from streamproc.store.parked import Parked, ParkedStore, Totals
 from streamproc.store.queue import Queue, QueueInUse
@@ -27,7 +28,6 @@ from streamproc.worker.writer import Writer
 MOVED_AT_ONCE = 500
 MIN_ROOM_BYTES = 16 << 20  # to delete what is there, pages are written anew
 MOVE_AGAIN_S = 30.0  # where the parked store is full
-NOT_CONFIGURED = "client_not_configured"
 
 
 class Upkeep:
@@ -128,7 +128,7 @@ class Upkeep:
                         now,
                         connection,
                         entry.target,
-                        NOT_CONFIGURED,
+                        ClientNotConfigured.code,
                         f"the client {client} is no longer configured",
                         entry.attempts,
                         entry.address,
