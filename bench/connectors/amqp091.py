@@ -1,21 +1,24 @@
 """Each side of the AMQP 0.9.1 connector alone, beside aio-pika and aiormq on the same broker.
 
-    python -m bench.connectors.amqp091 [--quorum]
+    python -m bench.connectors.amqp091 [--quorum] [--perf-test SECONDS]
 
 Messages have 256 bytes and four headers, persistent, in a durable classic queue. aio-pika
 publishes from 200 tasks and acknowledges each message, as its guide shows; aiormq does the
-same, and acknowledges 500 messages at once.
+same, and acknowledges 500 messages at once. RabbitMQ's PerfTest, with one producer or one
+consumer, gives the rate that its own client reaches on the same broker in the same run.
 """
 
 from __future__ import annotations
 
 import asyncio
 import os
+import statistics
 
 import aio_pika
 import aiormq
 import uvloop
 
+from bench.connectors import perf_test
 from bench.connectors.measure import Case, measure, parser
 from streamproc.connectors.base import Verdict
 from tests.brokers.rabbitmq import RabbitMQ
@@ -171,9 +174,34 @@ class Bench:
         return seen
 
 
+async def beside(bench: Bench, seconds: int, rounds: int) -> None:
+    """Rates of ours and of PerfTest, in turn; what its producer leaves is there to consume."""
+    rates: dict[str, list[float]] = {}
+    uri = bench.rabbitmq.uri
+    for _ in range(rounds):
+        theirs = await perf_test.publish(uri, QUEUE, len(BODY), HEADERS, seconds)
+        rates.setdefault("PerfTest publish + confirm", []).append(theirs)
+        for name, prepare, work in (
+            ("our target", bench.target, bench.publish),
+            ("our source", bench.source, bench.consume),
+        ):
+            case = Case(name, prepare, work)
+            await case.run()
+            rates.setdefault(name, []).append(case.samples[0].rate)
+        theirs = await perf_test.consume(uri, QUEUE, seconds)
+        rates.setdefault("PerfTest consume + multi-ack", []).append(theirs)
+        await asyncio.to_thread(bench.rabbitmq.purge, QUEUE)
+    for name, found in rates.items():
+        middle = statistics.median(found)
+        print(f"  {name:28} {middle:10.0f} messages/s  {[round(rate) for rate in found]}")
+
+
 async def main() -> None:
     arguments = parser(messages=20_000)
     arguments.add_argument("--quorum", action="store_true", help="a quorum queue")
+    arguments.add_argument(
+        "--perf-test", type=int, default=0, metavar="SECONDS", help="run RabbitMQ's PerfTest too"
+    )
     given = arguments.parse_args()
     with RabbitMQ() as rabbitmq:
         kind = {"x-queue-type": "quorum"} if given.quorum else {}
@@ -189,6 +217,8 @@ async def main() -> None:
         ]
         print(f"load average before: {os.getloadavg()[0]:.1f}")
         await measure("rabbitmq quorum" if given.quorum else "rabbitmq", cases, given.rounds)
+        if given.perf_test and perf_test.fetch():
+            await beside(bench, given.perf_test, given.rounds)
         print(f"load average after: {os.getloadavg()[0]:.1f}")
 
 
