@@ -65,6 +65,7 @@ class _Request:
             self._is_answered = True
             for number in self.open:
                 self.outcomes[number] = "waiting"
+            self.open.clear()
             self._answer(Replayed(self._number, self.outcomes))
 
 
@@ -90,7 +91,7 @@ class Replays:
         self._again: dict[int, _Again] = {}  # by id of the entry
         self._reading: set[int] = set()  # ids that are being looked up
         self._size = 0  # bytes of deliveries on their way
-        self._requests: list[_Request] = []
+        self._requests: list[_Request] = []  # those that wait for something
         self._outcomes: dict[int, Outcome] = {}  # of those that nobody waited for, oldest first
         self._slots: dict[tuple[str, str], Slot] = {}
 
@@ -111,7 +112,6 @@ class Replays:
                 request.outcomes[number] = "waiting"
             else:
                 fresh.append(number)
-        self._requests.append(request)
         if not fresh:
             self._await(request)
             return
@@ -167,7 +167,9 @@ class Replays:
 
     def _await(self, request: _Request) -> None:
         request.wait()
-        self._requests = [each for each in self._requests if each.open]
+        self._requests = [each for each in self._requests if each.open and each is not request]
+        if request.open:
+            self._requests.append(request)
 
     # What becomes of them (Ticket owners).
 
