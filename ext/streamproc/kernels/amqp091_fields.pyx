@@ -4,7 +4,7 @@ A table's text is made in one pass; only what is nested becomes objects on the w
 is compared with what is there, and nesting has a limit: tables come from any publisher.
 """
 
-from datetime import UTC, datetime
+from datetime import datetime, timezone
 from decimal import Decimal
 
 import orjson
@@ -209,7 +209,7 @@ cdef object _moment(unsigned long long seconds):
     """A point in time, or the number where there is no such time."""
     try:
         if seconds > MILLISECONDS_ABOVE:
-            return datetime.fromtimestamp(seconds / 1000.0, tz=UTC)
-        return datetime.fromtimestamp(seconds, tz=UTC)
+            return datetime.fromtimestamp(seconds / 1000.0, tz=timezone.utc)
+        return datetime.fromtimestamp(seconds, tz=timezone.utc)
     except (ValueError, OverflowError, OSError):
         return seconds
