@@ -4,18 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import sys
-from asyncio.subprocess import PIPE
 from collections import Counter
-from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
-from confluent_kafka import Consumer, TopicPartition
 
 from streamproc.connectors.base import Verdict
 from streamproc.connectors.kafka import intake, settings
-from streamproc.connectors.kafka.commits import EVERY_S
 from streamproc.connectors.kafka.source import KafkaSource
 from streamproc.errors import (
     DeliveryFailed,
@@ -24,7 +18,6 @@ from streamproc.errors import (
     Misconfigured,
     NotConnected,
 )
-from tests.brokers.kafka_client import quiet
 from tests.brokers.ports import Port
 from tests.integration.kafka_bed import (
     DEADLINE_S,
@@ -38,27 +31,6 @@ from tests.integration.kafka_bed import (
     settle,
     until,
 )
-
-ROOT = Path(__file__).parents[2]
-
-
-@pytest.fixture
-async def bed(kafka, fresh_name) -> AsyncIterator[Bed]:
-    """A topic of one partition (the mock has four), and what is made of it."""
-    await asyncio.to_thread(kafka.create_topic, fresh_name, 1)
-    made = Bed(kafka, fresh_name)
-    yield made
-    await made.close()
-
-
-@pytest.fixture
-async def wide(kafka, fresh_name) -> AsyncIterator[Bed]:
-    """A topic of four partitions."""
-    await asyncio.to_thread(kafka.create_topic, fresh_name, 4)
-    made = Bed(kafka, fresh_name)
-    yield made
-    await made.close()
-
 
 # The normal path.
 
@@ -254,87 +226,6 @@ async def test_messages_of_a_partition_that_is_new_are_read_from_its_beginning(b
     async with asyncio.timeout(DEADLINE_S):
         await write()
     assert payloads(await read(source, 1))[0] == b"early"
-
-
-# What is done beyond the committed offset.
-
-
-async def crash(bed: Bed, count: int, stuck: str) -> None:
-    """A consumer settles all *count* messages but those of one key, commits, and is killed."""
-    command = [sys.executable, "-m", "tests.integration.kafka_victim"]
-    victim = await asyncio.create_subprocess_exec(
-        *command, bed.bootstrap, bed.topic, str(count), stuck, stdout=PIPE, cwd=ROOT
-    )
-    try:
-        async with asyncio.timeout(DEADLINE_S):
-            assert await victim.stdout.readline() == b"settled\n"
-        # The offset does not show when the last commit is there; its metadata stops changing.
-        before = None
-        while (now := await bed.metadata()) != before or not any(now.values()):
-            before = now
-            await asyncio.sleep(10 * EVERY_S)
-    finally:
-        victim.kill()
-        await victim.wait()
-
-
-async def test_after_a_kill_only_the_unfinished_come_again(bed):
-    """One message in a hundred is of a device that is stuck, and so is the first."""
-    values = numbers(5000)
-    for at in range(0, 5000, 100):
-        await bed.publish(values[at], key=b"stuck")
-        await bed.publish(*values[at + 1 : at + 100], key=b"moves")
-    await crash(bed, 5000, "stuck")
-    assert all(offset == 0 for offset in (await bed.committed()).values())
-    source = await bed.source(index=1)
-    again = await read(source, 50)
-    await bed.publish(b"end")
-    again += await read(source, 1)
-    assert payloads(again) == [*values[::100], b"end"]
-    settle(source, again)
-    await until(lambda: again[0].origin.stored == 5001)
-    await source.close()
-    assert set((await bed.committed()).values()) == {5001}
-
-
-async def test_after_a_kill_all_come_again_where_that_is_switched_off(bed):
-    await bed.publish(b"0", key=b"stuck")
-    await bed.publish(*numbers(99, 1), key=b"moves")
-    await crash(bed, 100, "stuck")
-    source = await bed.source(index=1, options={"skip_settled": False})
-    assert payloads(await read(source, 100)) == numbers(100)
-
-
-async def test_metadata_of_others_is_told_and_ignored(bed):
-    await bed.publish(*numbers(20))
-    (number,) = await asyncio.to_thread(bed.kafka.partitions, bed.topic)
-    settings_ = quiet(bed.bootstrap, group_id=f"of-{bed.topic}", enable_auto_commit=False)
-    other = Consumer(settings_)
-    place = TopicPartition(bed.topic, number, 5, "made by something else")
-    await asyncio.to_thread(other.commit, offsets=[place], asynchronous=False)
-    await asyncio.to_thread(other.close)
-    told: list[str] = []
-    source = await bed.source(tell=told.append)
-    assert payloads(await read(source, 15)) == numbers(15, 5)
-    assert len(told) == 1
-    assert f"{bed.topic}#{number} at 5 has metadata that is ignored: it is not ours" in told[0]
-
-
-async def test_a_redelivery_does_not_repeat_what_was_settled_meanwhile(bed):
-    await bed.publish(b"a0", b"a1", key=b"a")
-    await bed.publish(b"b0", b"b1", key=b"b")
-    await bed.publish(b"a2", key=b"a")
-    source = await bed.source()
-    batches = await read(source, 5)
-    origin = batches[0].origin
-    offsets = [token for batch in batches for token in batch.tokens]
-    source.settle(origin, [offsets[0], offsets[2], offsets[4]], Verdict.ACCEPT, {})
-    source.settle(origin, [offsets[1]], Verdict.REDELIVER, {})
-    again = await read(source, 3)
-    assert payloads(again) == [b"a1", b"b1", b"a2"]  # a2 came after a1, and does again
-    settle(source, again)
-    await source.close()
-    assert 5 in (await bed.committed()).values()
 
 
 # Back-pressure and ends.

@@ -73,6 +73,8 @@ NO_PLACE = frozenset(
     }
 )
 
+NO_TOPIC = frozenset({KafkaError._UNKNOWN_TOPIC, KafkaError.UNKNOWN_TOPIC_OR_PART})
+
 # What the broker says of the producer rather than of a message. Passing conditions are not
 # here: librdkafka tries again by itself, until the message times out.
 LOST = frozenset(
@@ -92,13 +94,14 @@ def words(error: KafkaError) -> str:
     return f"{error.str()} ({error.name()})"
 
 
-# A certificate that one of both sides does not take; librdkafka calls some of them transport.
-_UNTRUSTED = re.compile(r"SSL routines:.*(certificate|unknown ca)")
+# A certificate that one of both sides does not take, which librdkafka calls transport at
+# times; and a static member that another one of its name has shut out, which it calls fatal.
+_IN_WORDS = re.compile(r"SSL routines:.*(certificate|unknown ca)|Static consumer fenced")
 
 
 def link_error(error: KafkaError) -> RunnerError:
     """The link cannot be opened, or not be used any more."""
-    if error.code() in MISCONFIGURED or _UNTRUSTED.search(error.str()):
+    if error.code() in MISCONFIGURED or _IN_WORDS.search(error.str()):
         return Misconfigured(words(error))
     return NotConnected(words(error))
 

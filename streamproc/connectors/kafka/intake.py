@@ -133,7 +133,9 @@ class Intake(threading.Thread):
         except KafkaException as failure:
             error = faults.link_error(failure.args[0])
         except (ValueError, TypeError) as failure:  # a setting librdkafka does not take
-            error = Misconfigured(str(failure))
+            error = Misconfigured(str(failure)) if consumer is None else _surprise(failure)
+        except Exception as failure:  # noqa: BLE001 - nobody else would hear of it
+            error = _surprise(failure)
         finally:
             self._ending = True
             if consumer is not None:
@@ -217,16 +219,44 @@ class Intake(threading.Thread):
         return min(EVERY_S, longest_s) if waits else longest_s
 
     def _take(self, messages: list[Message]) -> None:
-        errors = [error for message in messages if (error := message.error()) is not None]
-        for error in errors:
-            if error.code() not in faults.PASSING:
-                raise faults.link_error(error)
+        errors = [message for message in messages if message.error() is not None]
+        for message in errors:
+            self._judge(message)
         good = [message for message in messages if message.error() is None] if errors else messages
         self._down_since = None
-        arrivals = decode(cast(list[Record], good), self._find, self._ids, time.time() * 1000)
+        arrivals = decode(cast(list[Record], good), self._home, self._ids, time.time() * 1000)
         if arrivals and self._reading:
             self._room.put(arrivals)
             self._loop.arrived(arrivals)
+
+    def _judge(self, message: Message) -> None:
+        """Raise what ends the link."""
+        error = message.error()
+        if error is None or error.code() in faults.PASSING:
+            return
+        if error.code() in faults.NO_TOPIC:  # commits would be those of its next life
+            gone = [key for key in self._partitions if key[0] == message.topic()]
+            for partition in self._pop([TopicPartition(*key) for key in gone]):
+                partition.gone = True
+        raise faults.link_error(error)
+
+    def _home(self, topic: str, number: int, offset: int) -> Partition | None:
+        """Where a message of that *offset* belongs. One that was passed is of a log that has
+        begun anew - its topic was made again, or its end was lost - and of another epoch."""
+        partition = self._find(topic, number)
+        if partition is None or offset > partition.newest:
+            return partition
+        partition.gone = True
+        new = Partition(topic, number)
+        if partition in self._paused:
+            self._paused.add(new)
+        self._pop([_place(partition)])
+        self._partitions[topic, number] = new
+        self._loop.noted(
+            f"{topic}#{number} goes on at offset {offset} after {partition.newest}: its log has "
+            "begun anew, and is read from there"
+        )
+        return new
 
     def _find(self, topic: str, number: int) -> Partition | None:
         partition = self._partitions.get((topic, number))
@@ -379,6 +409,11 @@ class Intake(threading.Thread):
         leaving = [partition for partition in found if partition is not None]
         self._paused.difference_update(leaving)
         return leaving
+
+
+def _surprise(failure: Exception) -> NotConnected:
+    """What should not happen ends the link, and says so."""
+    return NotConnected(f"the consumer failed: {failure!r}")
 
 
 def _place(partition: Partition) -> TopicPartition:

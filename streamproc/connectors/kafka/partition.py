@@ -35,6 +35,7 @@ class Partition:
         "handed",
         "is_full",
         "leader_epoch",
+        "newest",
         "number",
         "sent",
         "settled",
@@ -63,6 +64,7 @@ class Partition:
         # Written by the thread.
         self.finished = finished
         self.leader_epoch = 0  # of the newest message read
+        self.newest = -1  # offset of that message
         self.stored = stored  # the offset last committed
         self.stored_bits: bytes | None = b""  # ... and what was said of those above it
         self.sent = self.committed = 0  # of ``settled``: in the last commit, and known to be

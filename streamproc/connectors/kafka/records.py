@@ -13,7 +13,7 @@ from typing import Protocol
 from streamproc.connectors.kafka.finished import Finished
 from streamproc.connectors.kafka.partition import Partition
 
-Find = Callable[[str, int], Partition | None]
+Find = Callable[[str, int, int], Partition | None]  # topic, partition, offset to be read
 OVERHEAD_BYTES = 512  # what a message costs beyond its payload
 
 
@@ -78,9 +78,10 @@ def decode(
     arrivals: list[Arrival] = []
     start = 0
     for topic, number, end in _runs(messages):
-        partition = find(topic, number)
+        run = messages[start:end]
+        partition = find(topic, number, run[0].offset())
         if partition is not None:
-            run = messages[start:end]
+            partition.newest = run[-1].offset()
             partition.leader_epoch = max(partition.leader_epoch, run[-1].leader_epoch() or 0)
             if partition.finished is None:
                 arrivals.append(_arrival(partition, topic, run, ids, now_ms))
@@ -111,11 +112,18 @@ def _unfinished(
 
 
 def _runs(messages: Sequence[Record]) -> Iterator[tuple[str, int, int]]:
-    """(topic, partition, one past the last) of each run of messages of one partition."""
+    """(topic, partition, one past the last) of each run of messages of one partition.
+
+    Offsets ascend in a run: where a log begins anew, so does a run.
+    """
     places = [(message.topic(), message.partition()) for message in messages]
     end = 0
     for (topic, number), run in itertools.groupby(places):
-        end += sum(1 for _ in run)
+        start, end = end, end + sum(1 for _ in run)
+        if messages[end - 1].offset() - messages[start].offset() != end - 1 - start:
+            for at in range(start + 1, end):
+                if messages[at].offset() <= messages[at - 1].offset():
+                    yield topic, number, at
         yield topic, number, end
 
 

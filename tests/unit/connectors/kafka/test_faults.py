@@ -31,6 +31,19 @@ def test_errors_of_a_link(code, kind):
 
 
 @pytest.mark.parametrize(
+    ("code", "says", "kind"),
+    [
+        (KafkaError._TRANSPORT, "SSL routines::certificate verify failed", Misconfigured),
+        (KafkaError._TRANSPORT, "SSL routines::tlsv1 alert unknown ca: x", Misconfigured),
+        (KafkaError._TRANSPORT, "SSL routines::unexpected eof", NotConnected),
+        (KafkaError._FATAL, "Fatal error: Broker: Static consumer fenced by", Misconfigured),
+    ],
+)
+def test_what_librdkafka_says_only_in_words(code, says, kind):
+    assert type(faults.link_error(KafkaError(code, says))) is kind
+
+
+@pytest.mark.parametrize(
     ("code", "fixed", "computed"),
     [
         (KafkaError.MSG_SIZE_TOO_LARGE, DeliveryRefused, DeliveryRefused),

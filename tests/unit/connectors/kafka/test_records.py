@@ -59,7 +59,7 @@ class Fake(NamedTuple):
 def decoded(messages, *, now=NOW, known=None):
     partitions = {}
 
-    def find(topic, number):
+    def find(topic, number, _):
         if known is not None and (topic, number) not in known:
             return None
         return partitions.setdefault((topic, number), Partition(topic, number))
@@ -179,3 +179,16 @@ def test_ids_look_like_uuids_and_are_all_different():
     assert len(set(some)) == 2000
     shape = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
     assert all(shape.fullmatch(one) for one in some)
+
+
+def test_a_log_that_begins_anew_in_a_batch_begins_another_run():
+    asked = []
+
+    def find(topic, number, offset):
+        asked.append(offset)
+        return Partition(topic, number)
+
+    messages = [Fake(at) for at in (7, 9, 10, 0, 1, 1, 2)]
+    arrivals = decode(messages, find, correlation_ids(), NOW)
+    assert [arrival.offsets for arrival in arrivals] == [[7, 9, 10], [0, 1], [1, 2]]
+    assert asked == [7, 0, 1]
