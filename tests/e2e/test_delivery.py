@@ -75,9 +75,7 @@ def complete(service: Service, way: Way) -> None:
     assert found["unique"] == way.play.wanted
     assert found["forbidden"] == 0
     assert found["out_of_order"] == 0
-    # Kafka commits a watermark: what was settled beyond an open message comes again, too.
-    bound = (4 if way.source["connectionType"] == "kafka" else 2) * WINDOW
-    assert found["duplicated"] <= bound, "more came twice than was in flight"
+    assert found["duplicated"] <= 2 * WINDOW, "more came twice than was in flight"
 
 
 def kill(service: Service, worker: int) -> None:
