@@ -11,6 +11,7 @@ import json
 import os
 import random
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Any, NamedTuple
 
 NAMESPACE = "org.e2e"
@@ -34,16 +35,21 @@ class Play:
     count: int = MESSAGES
     things: int = THINGS
     seed: int = 7
+    zipf: float = 0.0  # of how often a thing speaks; 0: all alike
 
     def __post_init__(self) -> None:
         chance = random.Random(self.seed)
+        weights = list(accumulate((n + 1) ** -self.zipf for n in range(self.things)))
         seqs = [0] * self.things
         self.said: list[Said] = []
         self.wanted = 0
         self.intruders = 0
         self.filtered = 0
         for number in range(self.count):
-            thing = chance.randrange(self.things)
+            if self.zipf:
+                (thing,) = chance.choices(range(self.things), cum_weights=weights)
+            else:
+                thing = chance.randrange(self.things)
             fate = chance.random()
             if fate < 0.05:
                 self.intruders += 1
