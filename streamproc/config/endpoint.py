@@ -14,6 +14,7 @@ from msgspec import Meta
 
 from streamproc.config.section import Section
 from streamproc.config.service import Breaker, Retry, Service
+from streamproc.config.statuses import Meaning
 
 S = TypeVar("S", Retry, Breaker)
 
@@ -61,6 +62,38 @@ class EndpointOptions(Section, frozen=True, kw_only=True):
     breaker_probes: Annotated[
         Annotated[int, Meta(ge=1)] | None, Meta(description="`breaker.probes`.")
     ] = None
+    retry_in_doubt: Annotated[
+        bool,
+        Meta(
+            description="Send a message again when its request was not answered, so that the "
+            "endpoint may get it twice. false: requests that are not idempotent (POST and PATCH "
+            "without an `idempotency-key` header) are parked then."
+        ),
+    ] = True
+    success_status: Annotated[
+        str | list[str], Meta(description="Statuses that mean that the endpoint has the message.")
+    ] = "2xx"
+    retry_status: Annotated[
+        str | list[str],
+        Meta(
+            description="Statuses after which a message is tried again.",
+            examples=["408,425,429,5xx", "429,502-504"],
+        ),
+    ] = "408,425,429,5xx"
+    permanent_status: Annotated[
+        str | list[str],
+        Meta(
+            description="Statuses after which a message is parked at once. So is it after any "
+            "that no other list has; what is named here beats a class elsewhere."
+        ),
+    ] = "501,505"
+    stop_status: Annotated[
+        str | list[str],
+        Meta(
+            description="Statuses after which nothing is sent to the endpoint, and all is kept, "
+            "until a person acts. Empty: none."
+        ),
+    ] = "410"
     max_rate: Annotated[
         Annotated[float, Meta(gt=0)] | None,
         Meta(description="Most messages a second, shared by the connection's clients; null: any."),
@@ -72,6 +105,16 @@ class EndpointOptions(Section, frozen=True, kw_only=True):
             "there may be, from how long its answers take."
         ),
     ] = False
+
+    @property
+    def statuses(self) -> dict[Meaning, str | list[str]]:
+        """The four sets of statuses, as written."""
+        return {
+            "success": self.success_status,
+            "retry": self.retry_status,
+            "permanent": self.permanent_status,
+            "stop": self.stop_status,
+        }
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -115,7 +115,7 @@ class Pace:
             gate.stop(str(error))
         elif isinstance(error, DeliveryFailed) and error.retry_after_s is not None:
             gate.asked_to_wait(error.retry_after_s, str(error), now, jitter)
-        elif fresh:
+        elif fresh and "unsent" not in error.details:
             gate.failed(fresh, _trouble(error), str(error), now, jitter)
         if gate.is_shut(now) and not self._stale:
             self._stale = set(self._flying)

@@ -1,28 +1,92 @@
-"""What an answer means for the message that was sent."""
+"""What an answer, or none, means for the message that was sent."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 
-from streamproc.errors import DeliveryFailed, DeliveryRefused, RunnerError
+from streamproc.config.endpoint import EndpointOptions
+from streamproc.config.statuses import Meaning, StatusesInvalid, meanings
+from streamproc.errors import (
+    ConfigError,
+    DeliveryFailed,
+    DeliveryRefused,
+    EndpointGone,
+    RunnerError,
+)
+from streamproc.kernels.delivery import Delivery
 
-RETRIED = frozenset((408, 425, 429))
-NOT_RETRIED = frozenset((501, 505))
-MAX_RETRY_AFTER_S = 3600.0
+LONGEST_S = 366 * 86400.0
+"""A wait beyond this was not meant; how much of it is kept is for the gate to say."""
+
 EXCERPT_BYTES = 1024
 """How much of an answer is kept to say what was wrong."""
 
+IDEMPOTENT = frozenset(("GET", "HEAD", "PUT", "DELETE", "OPTIONS", "TRACE"))
+IDEMPOTENCY_HEADER = "idempotency-key"
 
-def judge(status: int, retry_after: bytes | None, excerpt: bytes, now: datetime) -> RunnerError:
-    """Why an answer that is not 2xx leaves the message undelivered."""
-    said = _readable(excerpt)
-    text = f"endpoint answered {_named(status)}" + (f": {said}" if said else "")
-    if status in RETRIED or (500 <= status <= 599 and status not in NOT_RETRIED):
-        wait_s = retry_after_s(retry_after, now)
-        return DeliveryFailed(text, retry_after_s=wait_s, status=status)
-    return DeliveryRefused(text, status=status)
+
+class Answers:
+    """The rules of one connection.
+
+    ``success``: statuses that mean that the endpoint has the message.
+    """
+
+    def __init__(self, options: EndpointOptions) -> None:
+        try:
+            self._meanings: Mapping[int, Meaning] = meanings(options.statuses)
+        except StatusesInvalid as error:
+            raise ConfigError(f"{error.meaning}Status: {error}") from None
+        self.success = frozenset(s for s, meaning in self._meanings.items() if meaning == "success")
+        self._in_doubt = options.retry_in_doubt
+
+    def judge(
+        self, status: int, retry_after: bytes | None, excerpt: bytes, now: datetime
+    ) -> RunnerError:
+        """Why an answer that is no success leaves the message undelivered."""
+        said = _readable(excerpt)
+        text = f"endpoint answered {_named(status)}" + (f": {said}" if said else "")
+        meaning = self._meanings.get(status, "permanent")
+        if meaning == "stop":
+            return EndpointGone(text, status=status)
+        if meaning == "retry":
+            wait_s = retry_after_s(retry_after, now)
+            return DeliveryFailed(text, retry_after_s=wait_s, status=status)
+        return DeliveryRefused(text, status=status)
+
+    def unanswered(self, delivery: Delivery, why: str) -> RunnerError:
+        """Why a message is undelivered whose request was sent: the endpoint may have it."""
+        if self.may_repeat(delivery):
+            return DeliveryFailed(why)
+        return DeliveryRefused(f"{why}; the endpoint may have it (retryInDoubt is false)")
+
+    def may_repeat(self, delivery: Delivery) -> bool:
+        """Whether a request may be sent twice."""
+        return (
+            self._in_doubt
+            or delivery.address.partition(":")[0].upper() in IDEMPOTENT
+            or any(name.lower() == IDEMPOTENCY_HEADER for name in delivery.headers)
+        )
+
+
+def of_the_endpoint(error: RunnerError) -> bool:
+    """Whether it says that no other message is to be sent after this one, for now."""
+    if isinstance(error, DeliveryFailed):
+        return error.retry_after_s is not None or isinstance(error, EndpointGone)
+    return not isinstance(error, DeliveryRefused)
+
+
+def unsent(error: RunnerError) -> RunnerError:
+    """For those that were to go after the one that failed with *error*, and did not."""
+    if not isinstance(error, DeliveryFailed):
+        return error
+    return DeliveryFailed(
+        f"not sent, as what was before it failed: {error}",
+        retry_after_s=error.retry_after_s,
+        unsent=True,
+    )
 
 
 def retry_after_s(value: bytes | None, now: datetime) -> float | None:
@@ -31,14 +95,14 @@ def retry_after_s(value: bytes | None, now: datetime) -> float | None:
         return None
     text = value.decode("latin-1").strip()
     if text.isascii() and text.isdigit():
-        return min(MAX_RETRY_AFTER_S, float(text))
+        return min(LONGEST_S, float(text[:32]))
     try:
         moment = parsedate_to_datetime(text)
     except (ValueError, TypeError, IndexError, OverflowError):
         return None
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=UTC)
-    return min(MAX_RETRY_AFTER_S, max(0.0, (moment - now).total_seconds()))
+    return min(LONGEST_S, max(0.0, (moment - now).total_seconds()))
 
 
 def _named(status: int) -> str:

@@ -7,6 +7,7 @@ import importlib
 from streamproc.config.duration import seconds
 from streamproc.config.service import Service
 from streamproc.connectors.base import Receipts, TargetSpec
+from streamproc.connectors.http_push.answer import Answers
 from streamproc.connectors.http_push.auth.signers import signers_of
 from streamproc.connectors.http_push.auth.token import KINDS
 from streamproc.connectors.http_push.auth.tokens import Tokens
@@ -42,6 +43,7 @@ def client_of(
         deadline_s=deadline_s,
         idle_s=_idle_s(spec.options.keep_alive),
         tokens=tokens,
+        answers=Answers(spec.options),
     )
 
 

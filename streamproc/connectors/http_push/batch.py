@@ -17,8 +17,9 @@ import orjson
 
 from streamproc.connectors.base import Receipts
 from streamproc.connectors.http_push.address import split
+from streamproc.connectors.http_push.answer import of_the_endpoint, unsent
 from streamproc.connectors.http_push.gather import Gather, Member
-from streamproc.errors import DeliveryFailed, DeliveryRefused, NotConnected, RunnerError
+from streamproc.errors import DeliveryRefused, NotConnected, RunnerError
 from streamproc.kernels.delivery import Delivery
 
 TIMER_S = 0.0005
@@ -146,7 +147,7 @@ class Batcher:
                 self._refused(flight, error)
             else:
                 self._fail(flight, error)
-        if _of_the_endpoint(error):
+        if of_the_endpoint(error):
             self._fail_unsent(self._gather.clear(), error)
         else:
             self._pump()
@@ -250,25 +251,12 @@ class Batcher:
             return
         for member in members:
             member.delivery.attempts -= 1
-        if isinstance(error, DeliveryFailed):
-            error = DeliveryFailed(
-                f"not sent, as what was before it failed: {error}",
-                retry_after_s=error.retry_after_s,
-                unsent=True,
-            )
-        self._receipts.failed([member.delivery for member in members], error)
+        self._receipts.failed([member.delivery for member in members], unsent(error))
 
     def _refuse_unfit(self) -> None:
         unfit, self._unfit = self._unfit, []
         for delivery, error in unfit:
             self._receipts.failed((delivery,), error)
-
-
-def _of_the_endpoint(error: RunnerError) -> bool:
-    """Whether it takes nothing now: no other message is to be sent after this one."""
-    if isinstance(error, DeliveryFailed):
-        return error.retry_after_s is not None
-    return not isinstance(error, DeliveryRefused)
 
 
 def fitted(payload: bytes) -> bytes:

@@ -14,8 +14,9 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import NamedTuple
 
+from streamproc.config.endpoint import EndpointOptions
 from streamproc.connectors.base import Receipts
-from streamproc.connectors.http_push.answer import judge
+from streamproc.connectors.http_push.answer import Answers, of_the_endpoint, unsent
 from streamproc.connectors.http_push.auth.tokens import Tokens
 from streamproc.connectors.http_push.endpoint import Endpoint
 from streamproc.connectors.http_push.request import Request, Requests
@@ -31,6 +32,7 @@ TICKS = 10
 
 MAX_TICK_S = 1.0
 CLOSE_S = 2.0
+CLOSED = "connection closed before the answer"
 
 
 class _Waiting(NamedTuple):
@@ -60,6 +62,7 @@ class Client:
         deadline_s: float,
         idle_s: float | None = None,
         tokens: Tokens | None = None,
+        answers: Answers | None = None,
     ) -> None:
         self._endpoint = endpoint
         self._render = requests.render
@@ -70,6 +73,9 @@ class Client:
         self._ticks = round(deadline_s / self._tick_s)  # a deadline, in ticks
         self._idle_ticks = None if idle_s is None else math.ceil(idle_s / self._tick_s)
         self._connect_s = min(CONNECT_S, deadline_s)
+        self._answers = answers or Answers(EndpointOptions())
+        self.success = self._answers.success  # statuses
+        self._silence: RunnerError | None = None  # the endpoint wants nothing now; until a write
         self.known_heads: dict[bytes, int] = {}  # of answers: length from the head's end on
         self._open = False
         self._lost: RunnerError | None = None  # why, until the next ``open``
@@ -112,6 +118,11 @@ class Client:
         if self._tokens is not None and not self._tokens.is_ready:
             self._hold(deliveries, self._tokens)
             return
+        if self._silence is not None:
+            if self._flushing:  # the lanes have not heard of it yet
+                self._fail_unsent(deliveries)
+                return
+            self._silence = None
         idle, now = self._idle, self._now
         for delivery in deliveries:
             try:
@@ -148,7 +159,7 @@ class Client:
     # What wires report.
 
     def accepted(self, delivery: Delivery, wire: Wire, keep: bool) -> None:
-        """2xx: the endpoint has it."""
+        """A success: the endpoint has it."""
         self._delivered.append(delivery)
         if not self._flushing:
             self._flush_soon()
@@ -173,12 +184,20 @@ class Client:
             self._free(wire, keep)
             self.write((delivery,))
             return
-        self._fail((delivery,), judge(status, retry_after, excerpt, datetime.now(UTC)))
+        error = self._answers.judge(status, retry_after, excerpt, datetime.now(UTC))
+        self._fail((delivery,), error)
+        if of_the_endpoint(error):
+            self._silence = error
+            waiting, self._waiting = self._waiting, deque()
+            self._fail_unsent([entry.delivery for entry in waiting if not entry.again])
+            for entry in waiting:
+                if entry.again:
+                    self.broken(entry.delivery, CLOSED)
         self._free(wire, keep)
 
     def broken(self, delivery: Delivery, why: str) -> None:
         """Whether the endpoint has it is not known."""
-        self._fail((delivery,), DeliveryFailed(why))
+        self._fail((delivery,), self._answers.unanswered(delivery, why))
 
     def unread(self, delivery: Delivery, request: Request, since: int) -> None:
         """A connection used before was closed without a byte of an answer.
@@ -187,6 +206,9 @@ class Client:
         and nobody hears of it: on a new connection, as those that idle may be gone too, or on
         one that has just answered.
         """
+        if self._silence is not None or not self._answers.may_repeat(delivery):
+            self.broken(delivery, CLOSED)
+            return
         self._waiting.appendleft(_Waiting(delivery, request, since, again=True))
         self._grow()
 
@@ -332,7 +354,11 @@ class Client:
         late = [entry for entry in self._waiting if entry.since <= expired]
         for entry in late:
             self._waiting.remove(entry)
-            self.broken(entry.delivery, f"no connection within {self._deadline_s:g} s")
+            why = f"no connection within {self._deadline_s:g} s"
+            if entry.again:
+                self.broken(entry.delivery, why)
+            else:
+                self._fail((entry.delivery,), DeliveryFailed(why))
 
     # Receipts.
 
@@ -340,6 +366,13 @@ class Client:
         if deliveries:
             self._failed.extend((delivery, error) for delivery in deliveries)
             self._flush_soon()
+
+    def _fail_unsent(self, deliveries: Sequence[Delivery]) -> None:
+        """The endpoint wants nothing now: these did not go, and this try of theirs counts not."""
+        if self._silence is not None:
+            for delivery in deliveries:
+                delivery.attempts -= 1
+            self._fail(deliveries, unsent(self._silence))
 
     def _flush_soon(self) -> None:
         if not self._flushing:

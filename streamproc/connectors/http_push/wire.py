@@ -140,17 +140,17 @@ class Wire(asyncio.Protocol):
         reader.restart()
         self.delivery = None
         self._used = True
-        if 200 <= status < 300:
+        if status in self._client.success:
             self._client.accepted(delivery, self, keep)
         else:
             self._client.answered(delivery, self, keep, status, retry_after, excerpt)
 
     def _remember(self, reader: Reader, data: bytes) -> None:
-        """Know this 2xx again by its head, if that alone says how long the body is."""
+        """Know this success again by its head, if that alone says how long the body is."""
         end = data.find(_END)
         body = len(data) - end - len(_END)
         counted = reader.length == body or not reader.framed  # unframed and kept: it has none
-        if 200 <= reader.status < 300 and counted and end <= KNOWN_HEAD_BYTES:
+        if reader.status in self._client.success and counted and end <= KNOWN_HEAD_BYTES:
             if len(self._known) >= KNOWN_HEADS:
                 self._known.clear()
             self._known[data[:end]] = len(data) - end
