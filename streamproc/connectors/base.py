@@ -93,6 +93,15 @@ class Source(Protocol):
         """Send what is settled on its way, then let go. Bounded in time. Never raises."""
 
 
+@runtime_checkable
+class Numbered(Protocol):
+    """A source that can say how it stands, beside what its runner counts."""
+
+    def numbers(self) -> Mapping[str, float]:
+        """By their names in ``telemetry.metrics.SOURCE_NUMBERS``: gauges as they are now,
+        counters since the source was made. Asked about every second; must be quick."""
+
+
 class Receipts(Protocol):
     """Where a target's word goes. Exactly one call covers each delivery that was written."""
 

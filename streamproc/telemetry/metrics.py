@@ -101,6 +101,46 @@ OLDEST_UNSETTLED = Metric(
     _SOURCE,
     combine="max",
 )
+SOURCE_LAG = Metric(
+    "streamproc_source_lag",
+    "gauge",
+    "Messages that the brokers have for a source and that are not settled (Kafka).",
+    _SOURCE,
+)
+SOURCE_LAG_MOST = Metric(
+    "streamproc_source_lag_most",
+    "gauge",
+    "The same, of the partition that is furthest behind.",
+    _SOURCE,
+    combine="max",
+)
+SOURCE_HELD_BACK = Metric(
+    "streamproc_source_held_back",
+    "gauge",
+    "Settled messages beyond one that is not: the offset cannot be committed yet (Kafka).",
+    _SOURCE,
+)
+SOURCE_REBALANCES = Metric(
+    "streamproc_source_rebalances_total",
+    "counter",
+    "Times that partitions were given to a source or taken from it (Kafka).",
+    _SOURCE,
+)
+MESSAGES_EXPIRED = Metric(
+    "streamproc_messages_expired_total",
+    "counter",
+    "Messages whose creation-time + ttl had passed; settled, and never received.",
+    _SOURCE,
+)
+SOURCE_NUMBERS = {
+    "lag": SOURCE_LAG,
+    "lag_most": SOURCE_LAG_MOST,
+    "held_back": SOURCE_HELD_BACK,
+    "rebalances": SOURCE_REBALANCES,
+    "expired": MESSAGES_EXPIRED,
+}
+"""What a source may say of itself (``connectors.base.Numbered``), by the name it uses."""
+
 SIGNALS_FILTERED = Metric(
     "streamproc_signals_filtered_total",
     "counter",

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 
-from streamproc.connectors.base import Batch, Source, Verdict
+from streamproc.connectors.base import Batch, Numbered, Source, Verdict
 from streamproc.errors import EndOfStream, RunnerError, SignalError
 from streamproc.kernels.settlement import Entry, Window
 from streamproc.telemetry import events as tell
@@ -98,6 +98,19 @@ class Intake:
                 self._task.cancel()  # nothing is open: give up trying
             self.link.become("draining")
             self._room.set()
+
+    @property
+    def connection(self) -> str:
+        return self._connection
+
+    @property
+    def source(self) -> str:
+        """Its index in the connection, as a label."""
+        return self._source_index
+
+    def numbers(self) -> Mapping[str, float]:
+        """What the source says of itself."""
+        return self._source.numbers() if isinstance(self._source, Numbered) else NO_NUMBERS
 
     @property
     def idle(self) -> bool:
@@ -215,3 +228,4 @@ class Intake:
 
 
 NO_ERRORS: dict[int, SignalError] = {}
+NO_NUMBERS: dict[str, float] = {}

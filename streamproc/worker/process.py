@@ -46,7 +46,9 @@ from streamproc.worker.client import Client
 from streamproc.worker.crash import install, watch
 from streamproc.worker.dispatch import Dispatcher
 from streamproc.worker.flow import Flow
+from streamproc.worker.gate import STANDINGS
 from streamproc.worker.inlet import Inlet
+from streamproc.worker.gauges import SourceGauges
 from streamproc.worker.intake import IntakeMetrics, Process
 from streamproc.worker.ledger import ClientLedger
 from streamproc.worker.listeners import Listeners
@@ -84,6 +86,7 @@ class Worker:
         self._reporting = False
         self._intake_metrics: dict[tuple[str, str], IntakeMetrics] = {}
         self._lag = block.gauge(metrics.EVENT_LOOP_LAG, worker=str(index))
+        self._gauges = SourceGauges(block)
         self._writer_thread = Writer()
         # Made by the first Assign.
         self._parking: Parking | None = None
@@ -174,20 +177,32 @@ class Worker:
         oldest: dict[tuple[str, int], float] = {}
         depth: dict[str, int] = {}
         on_disk: dict[str, tuple[int, int]] = {}
+        state: dict[str, int] = {}
+        limit: dict[str, int] = {}
         for client in self._clients.values():
             name = client.connection.id
             for index, age_s in client.oldest_s().items():
                 oldest[name, index] = max(age_s, oldest.get((name, index), 0.0))
             if client.outlet is not None:
                 depth[name] = depth.get(name, 0) + client.outlet.lanes.waiting
+                pace = client.outlet.pace
+                standing = STANDINGS.index(pace.standing().state)
+                state[name] = max(standing, state.get(name, 0))
+                limit[name] = pace.limit + limit.get(name, 0)
                 count, size = on_disk.get(name, (0, 0))
                 more, more_bytes = client.outlet.on_disk
                 on_disk[name] = (count + more, size + more_bytes)
+        self._gauges.show(
+            intake for client in self._clients.values() for _, intake in client.intakes
+        )
         for (name, index), age_s in oldest.items():
             slot = self._block.gauge(metrics.OLDEST_UNSETTLED, connection=name, source=str(index))
             slot.set(age_s)
         for name, count in depth.items():
             self._block.gauge(metrics.LANE_DEPTH, connection=name).set(count)
+        for name, standing in state.items():
+            self._block.gauge(metrics.ENDPOINT_STATE, connection=name).set(standing)
+            self._block.gauge(metrics.ENDPOINT_LIMIT, connection=name).set(limit[name])
         for name, (count, size) in on_disk.items():
             self._block.gauge(metrics.SPILL_DEPTH, connection=name).set(count)
             self._block.gauge(metrics.SPILL_BYTES, connection=name).set(size)

@@ -12,6 +12,7 @@ import pytest
 from confluent_kafka import Consumer, TopicPartition
 
 from streamproc.connectors.base import Verdict
+from streamproc.connectors.kafka import behind, intake
 from streamproc.connectors.kafka.commits import EVERY_S
 from streamproc.errors import Misconfigured, NotConnected, RunnerError
 from tests.brokers.kafka_client import quiet
@@ -163,6 +164,39 @@ async def test_the_new_group_protocol_hands_over_without_loss_or_doubles(wide):
         task.cancel()
     await asyncio.gather(first.close(), second.close())
     assert sum((await wide.committed()).values()) == 800
+
+
+async def test_what_a_source_says_of_itself(wide, monkeypatch):
+    monkeypatch.setattr(behind, "EVERY_S", 0.0)
+    await wide.publish(*numbers(300), key=b"one")  # all in one partition, or the mock's
+    await wide.publish(b"late", key=b"one", headers=[("creation-time", b"1"), ("ttl", b"1")])
+    source = await wide.source()
+    assert source.numbers()["expired"] == 0
+    batches = await read(source, 300)
+    await until(lambda: source.numbers()["lag"] == 301)
+    assert source.numbers()["lag_most"] == 301
+    assert source.numbers()["rebalances"] >= 1
+    first, *rest = [(batch.origin, token) for batch in batches for token in batch.tokens]
+    for origin, token in rest:
+        source.settle(origin, [token], Verdict.ACCEPT, {})
+    await until(lambda: source.numbers()["held_back"] >= 299)
+    await until(lambda: source.numbers()["lag"] <= 2)
+    source.settle(first[0], [first[1]], Verdict.ACCEPT, {})
+    reading = asyncio.ensure_future(source.read())
+    await until(lambda: source.numbers()["lag"] == 0)
+    assert source.numbers()["held_back"] == 0
+    assert source.numbers()["expired"] == 1
+    reading.cancel()
+
+
+async def test_how_far_it_is_behind_is_known_while_it_reads_nothing(wide, monkeypatch):
+    monkeypatch.setattr(behind, "EVERY_S", 0.0)
+    monkeypatch.setattr(intake, "PAUSE_AFTER_S", 0.0)
+    await wide.publish(*numbers(50), key=b"one")
+    source = await wide.source(prefetch=10)
+    await until(lambda: source._intake._paused)
+    await wide.publish(*numbers(1000), key=b"one")
+    await until(lambda: source.numbers()["lag"] == 1050)
 
 
 # Lives of a topic.

@@ -15,6 +15,7 @@ from typing import Any, Protocol, cast
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from streamproc.connectors.kafka import faults
+from streamproc.connectors.kafka.behind import Behind
 from streamproc.connectors.kafka.commits import EVERY_S, Commits
 from streamproc.connectors.kafka.finished import Finished, Foreign
 from streamproc.connectors.kafka.finished import decode as decode_metadata
@@ -85,6 +86,7 @@ class Intake(threading.Thread):
         self._down_since: float | None = None
         self._full_since: float | None = None
         self._ids = correlation_ids()
+        self.behind = Behind()
         self._reading = True
         self._ending = False
 
@@ -270,6 +272,7 @@ class Intake(threading.Thread):
         if self._commits.serve(consumer, settled) and self.owed.is_full:
             self._loop.committed()
         now = time.monotonic()
+        self.behind.look(consumer, self._here(), now, ask=self._full_since is not None)
         for old in [old for old, (at, _) in self._rewinds.items() if at <= now]:
             _, offset = self._rewinds.pop(old)
             self._seek(consumer, old, offset)
@@ -346,6 +349,7 @@ class Intake(threading.Thread):
             self._loop.committed()
 
     def _on_assign(self, consumer: Consumer, places: list[TopicPartition]) -> None:
+        self.behind.rebalances += 1
         if not places:
             return
         fresh: list[TopicPartition] = []
@@ -361,6 +365,7 @@ class Intake(threading.Thread):
             if is_new and self._from_end:
                 place = self._end(consumer, place)
                 fresh.append(place)
+            self._partitions[place.topic, place.partition].start = place.offset
             starts.append(TopicPartition(place.topic, place.partition, place.offset))
         consumer.incremental_assign(starts)
         if fresh:
@@ -389,6 +394,7 @@ class Intake(threading.Thread):
         The client library sends the commit before it gives the partitions up, and waits for
         the answer.
         """
+        self.behind.rebalances += 1
         leaving = self._pop(places)
         self._loop.close_partitions(leaving)
         if not self._ending:
@@ -401,6 +407,7 @@ class Intake(threading.Thread):
 
     def _on_lost(self, _: Consumer, places: list[TopicPartition]) -> None:
         """Others have them already: nothing of ours counts."""
+        self.behind.rebalances += 1
         for partition in self._pop(places):
             partition.gone = True
 

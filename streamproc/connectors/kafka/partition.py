@@ -39,6 +39,7 @@ class Partition:
         "number",
         "sent",
         "settled",
+        "start",
         "stored",
         "stored_bits",
         "topic",
@@ -65,6 +66,7 @@ class Partition:
         self.finished = finished
         self.leader_epoch = 0  # of the newest message read
         self.newest = -1  # offset of that message
+        self.start = -1  # offset to be read first, or less than 0 where the log begins
         self.stored = stored  # the offset last committed
         self.stored_bits: bytes | None = b""  # ... and what was said of those above it
         self.sent = self.committed = 0  # of ``settled``: in the last commit, and known to be

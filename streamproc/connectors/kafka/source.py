@@ -48,6 +48,7 @@ class KafkaSource:
         self._error: RunnerError | None = None
         self._stopped = False
         self._rewinds: dict[tuple[str, int], tuple[int, float]] = {}  # -> (offset, delay)
+        self._rebalances = 0  # of consumers that are gone
         self.expired = 0
 
     async def open(self) -> None:
@@ -108,6 +109,20 @@ class KafkaSource:
                 partition.is_full = False
                 self._wake()
 
+    def numbers(self) -> Mapping[str, float]:
+        """See ``connectors.base.Numbered``."""
+        intake, before = self._intake, self._rebalances
+        if intake is None:
+            return {"rebalances": before, "expired": self.expired}
+        behind = intake.behind
+        return {
+            "lag": behind.messages,
+            "lag_most": behind.most,
+            "held_back": behind.held_back,
+            "rebalances": before + behind.rebalances,
+            "expired": self.expired,
+        }
+
     async def stop(self) -> None:
         self._stopped = True
         if self._intake is not None:
@@ -119,6 +134,7 @@ class KafkaSource:
         intake, bridge = self._intake, self._bridge
         self._intake = self._bridge = None
         if intake is not None and bridge is not None:
+            self._rebalances += intake.behind.rebalances
             intake.end()
             with suppress(TimeoutError):
                 async with asyncio.timeout(CLOSE_S):
