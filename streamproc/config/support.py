@@ -17,9 +17,11 @@ from streamproc.config.annotation import description, extra, options
 from streamproc.config.bindings import BINDINGS
 from streamproc.config.connection import Connection
 from streamproc.config.duration import seconds
+from streamproc.config.endpoint import EndpointOptions
 from streamproc.config.mappers import ENGINES
 from streamproc.config.options import options_of
 from streamproc.config.problem import Finding, Path, quoted
+from streamproc.config.statuses import StatusesInvalid, meanings
 from streamproc.connectors import CONNECTORS
 from streamproc.connectors.http_push.config import MAX_DELAY_S
 from streamproc.errors import ConfigError
@@ -31,9 +33,7 @@ MAPPERS = frozenset({"Ditto"})
 CREDENTIALS: dict[str, frozenset[str]] = {
     "amqp-091": frozenset({"client-cert"}),
     "kafka": frozenset({"client-cert"}),
-    "http-push": frozenset(
-        {"client-cert", "hmac", "oauth-client-credentials", "oauth-password"}
-    ),
+    "http-push": frozenset({"client-cert", "hmac", "oauth-client-credentials", "oauth-password"}),
 }
 """Credentials that a connector uses, beside user and password in the uri."""
 
@@ -52,6 +52,7 @@ def check(connection: Connection) -> list[Finding]:
         *_headers(connection),
         *http_credentials.check(connection),
         *_batching(connection),
+        *_statuses(connection),
         *_quiet(connection),
     ]
 
@@ -234,6 +235,23 @@ def _batching(connection: Connection) -> Iterator[Finding]:
             message=f"expected a duration up to {MAX_DELAY_S:g}s, such as 10ms",
             found=quoted(batch.max_delay),
         )
+
+
+def _statuses(connection: Connection) -> Iterator[Finding]:
+    """What answers of an endpoint mean."""
+    row = CONNECTORS.get(connection.connection_type)
+    if row is None or not issubclass(row.options, EndpointOptions):
+        return
+    try:
+        found = options_of(connection)
+    except ConfigError:
+        return
+    assert isinstance(found, EndpointOptions)
+    try:
+        meanings(found.statuses)
+    except StatusesInvalid as error:
+        option = f"{error.meaning}Status"
+        yield Finding(path=("specificConfig", option), message=str(error))
 
 
 def _quiet(connection: Connection) -> Iterator[Finding]:
