@@ -276,6 +276,19 @@ def test_whatever_happens_each_arrives_once_settled_and_in_order(
         assert all(seqs == sorted(seqs) for seqs in firsts.values())
 
 
+def test_a_loss_fails_what_gathers_too() -> None:
+    async def live() -> None:
+        history = History(rule_of(delay_s=60.0), 1, depth=9)
+        history.offer([("a", "p", False, 0), ("b", "p", False, 0)])
+        history.pump()
+        assert history.lanes.in_flight == 2
+        history.batcher.lost(NotConnected("gone"))
+        assert len(history.held) == 2
+        await history.batcher.close()
+
+    asyncio.run(live())
+
+
 def later(seconds: float) -> Callable[[], float]:
     real = asyncio.get_running_loop().__class__.time
     loop = asyncio.get_running_loop()
