@@ -47,8 +47,8 @@ from streamproc.worker.crash import install, watch
 from streamproc.worker.dispatch import Dispatcher
 from streamproc.worker.flow import Flow
 from streamproc.worker.gate import STANDINGS
-from streamproc.worker.inlet import Inlet
 from streamproc.worker.gauges import SourceGauges
+from streamproc.worker.inlet import Inlet
 from streamproc.worker.intake import IntakeMetrics, Process
 from streamproc.worker.ledger import ClientLedger
 from streamproc.worker.listeners import Listeners
