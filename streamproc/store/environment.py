@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,6 +17,7 @@ from streamproc.errors import StreamprocError
 # Space of a page and of the tree above it; free pages that a reader still holds.
 OVERHEAD = 2
 DATA_FILE = "data.mdb"
+WALK_S = 300.0
 
 
 class StoreError(StreamprocError):
@@ -48,22 +51,32 @@ def open_environment(path: Path, max_bytes: int, databases: int) -> lmdb.Environ
         except BaseException:
             environment.close()
             raise
-    except (lmdb.Error, OSError) as error:
+    except (lmdb.Error, OSError, subprocess.SubprocessError) as error:
         raise StoreError(f"the store {path.name!r} cannot be opened: {error}") from error
     return environment
 
 
 def _reach_its_end(environment: lmdb.Environment, file: Path) -> None:
-    """A file that was cut short kills whoever reads beyond its end; of zeros LMDB says that
-    they are damaged.
+    """Whoever reads beyond the end of a file that was cut short is killed. It may also be short
+    because its last pages were never of use: then it is made as long as it says it is.
     """
     size = (environment.info()["last_pgno"] + 1) * environment.stat()["psize"]
-    if file.stat().st_size < size:
-        descriptor = os.open(file, os.O_RDWR | os.O_CLOEXEC)
-        try:
-            os.posix_fallocate(descriptor, 0, size)  # grows, and never shrinks, the file
-        finally:
-            os.close(descriptor)
+    if file.stat().st_size >= size:
+        return
+    run = subprocess.run(  # noqa: S603 - ourselves
+        [sys.executable, "-P", str(Path(__file__).with_name("walk.py")), str(file.parent)],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        timeout=WALK_S,
+        check=False,
+    )
+    if run.returncode != 0:
+        raise StoreError(f"the store {file.parent.name!r} is damaged: its file was cut short")
+    descriptor = os.open(file, os.O_RDWR | os.O_CLOEXEC)
+    try:
+        os.posix_fallocate(descriptor, 0, size)  # grows, and never shrinks, the file
+    finally:
+        os.close(descriptor)
 
 
 @contextmanager
