@@ -6,6 +6,7 @@ PYTHON ?= $(shell tools/find-python)
 FOR    ?=
 T      ?= tests
 REPORT ?= build/junit.xml
+REPEAT ?= 1
 BIN     = $(VENV)/bin
 PYTEST  = $(BIN)/python -m pytest
 
@@ -44,8 +45,9 @@ test-sanitize: setup ## kernel tests with bounds checks, AddressSanitizer and UB
 test-e2e: setup brokers ## end-to-end tests on real brokers, in their long form
 	STREAMPROC_FULL=1 $(PYTEST) tests/e2e
 
-faults: setup brokers ## what is lost or doubled when things break, in its long form
-	STREAMPROC_FULL=1 $(PYTEST) tests/faults
+faults: setup brokers ## what is lost or doubled when things break, in its long form (REPEAT=3)
+	STREAMPROC_FULL=1 STREAMPROC_REPEAT=$(REPEAT) STREAMPROC_FAULTS_JSON=bench/results/faults.json \
+		$(PYTEST) tests/faults
 
 check: setup ## lint, format, types
 	$(BIN)/ruff check .

@@ -26,6 +26,7 @@ from bench.e2e.setup import policies, target
 from bench.rig.facts import config_hash, facts, line
 from bench.rig.proc import sample
 from bench.rig.report import Progress, mib, table, write
+from bench.soak import faults
 from bench.soak.samples import MINUTE_S, Look, growth, roles
 from tests.e2e.service import Service
 
@@ -41,6 +42,8 @@ UNITS_S = {"s": 1.0, "m": 60.0, "h": 3600.0}
 def main() -> int:
     """0: flat and balanced; 1: not, or it ended early."""
     options = _parser().parse_args()
+    if options.faults:
+        return faults.main(options)
     about = facts()
     print(line(about), flush=True)
     with contextlib.ExitStack() as stack:
@@ -263,6 +266,9 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m bench.soak", description=__doc__)
     parser.add_argument("--for", dest="duration", type=_seconds, default="10m", metavar="TIME")
     parser.add_argument("--rate", type=float, default=4_000.0, help="messages a second, in all")
+    parser.add_argument("--faults", action="store_true", help="over brokers, which break, too")
+    parser.add_argument("--every", type=float, default=60.0, help="seconds between faults")
+    parser.add_argument("--road", default="rabbitmq-kafka", help="or kafka-rabbitmq")
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument(
         "--max-growth", type=float, default=4.0, metavar="MIB", help="of a process, in MiB"

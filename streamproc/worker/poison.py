@@ -104,6 +104,8 @@ class Place:
     def become(self, suspect: Suspect | None) -> None:
         """What the files say now."""
         if suspect != self.suspect:
+            if self.suspect is None:
+                tell.place_suspected(self.name)
             self.suspect = suspect
             self._went_well = 0
 
@@ -157,10 +159,7 @@ class Poison:
             self._suspects = self._read()
             self._stamp = stamp
             for place in self._places.values():
-                before = place.suspect
                 place.become(self._suspects.get(name_of(place.number)))
-                if place.suspect is not None and before is None:
-                    tell.place_suspected(place.name)
 
     def clear(self, place: Place) -> None:
         """All is well there."""

@@ -186,7 +186,7 @@ def rebalance_storm(stage: Stage) -> None:
 
 def fenced(stage: Stage) -> None:
     """Somebody joins under the name of our member, and leaves."""
-    name = f"{stage.road.name}-member-0-0"
+    name = f"{stage.road.name}-member-0-0-0"
     with _member(stage, group_instance_id=name) as joined:
         assert joined.wait(60), "nobody was fenced"
     stage.until_flowing()

@@ -24,9 +24,10 @@ PATIENCE_S = 180.0
 class Publisher:
     """Says a play, chunk by chunk, and holds still when it is told to."""
 
-    def __init__(self, road: Road, play: Play) -> None:
+    def __init__(self, road: Road, play: Play, chunks_a_second: float) -> None:
         self._road = road
         self._play = play
+        self._every_s = 1 / chunks_a_second
         self._going = threading.Event()
         self._going.set()
         self._between = threading.Lock()
@@ -70,7 +71,7 @@ class Publisher:
                             self._road.publish(said[at : at + CHUNK])
                             self.said += len(said[at : at + CHUNK])
                             break
-                time.sleep(1 / CHUNKS_A_SECOND)
+                time.sleep(self._every_s)
         except BaseException as error:  # told by ``end``
             self.error = error
 
@@ -78,7 +79,14 @@ class Publisher:
 class Stage:
     """What a scenario acts on."""
 
-    def __init__(self, road: Road, play: Play, folder: Path, options: dict[str, Any]) -> None:
+    def __init__(
+        self,
+        road: Road,
+        play: Play,
+        folder: Path,
+        options: dict[str, Any],
+        chunks_a_second: float = CHUNKS_A_SECOND,
+    ) -> None:
         self.road = road
         self.play = play
         self.service = Service(
@@ -92,7 +100,7 @@ class Stage:
                 **options,
             },
         )
-        self.publisher = Publisher(road, play)
+        self.publisher = Publisher(road, play, chunks_a_second)
         self.recovered_s: list[float] = []
 
     # What flows.
