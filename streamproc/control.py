@@ -60,6 +60,7 @@ class Assign(msgspec.Struct, frozen=True, tag="assign"):
     clients: list[ClientRef]
     locations: dict[str, int]
     listeners: list[str]  # "host:port", each sent as a descriptor before
+    reloads: int = 0  # times a configuration was taken, changed or not: what stopped tries again
     closed: dict[str, int] = {}  # configured connections that are not to be open -> their clients
 
 

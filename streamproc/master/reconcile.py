@@ -58,6 +58,7 @@ class Reconciler:
         self.generation = 0
         self.places: dict[Client, int] = {}
         self.holds: dict[int, Hold] = {}
+        self._reloads = 0
         self._changes: list[Change] = []
         self._eligible: frozenset[int] = frozenset()
         self._is_planned = False  # nothing has happened since the last plan
@@ -65,6 +66,7 @@ class Reconciler:
     def want(self, desired: Desired, listeners: list[str]) -> None:
         """Another configuration."""
         self.desired, self.listeners = desired, listeners
+        self._reloads += 1
         self._is_planned = False
 
     def worker_up(self, worker: int) -> None:
@@ -171,4 +173,5 @@ class Reconciler:
             locations=locations,
             listeners=list(self.listeners),
             closed=self.desired.closed,
+            reloads=self._reloads,
         )

@@ -78,6 +78,7 @@ class Worker:
         self._clients: dict[str, Client] = {}
         self._closing: dict[str, asyncio.Task[None]] = {}
         self._assign: Assign | None = None
+        self._reloads = 0  # that this worker knows of
         self._taken: int = -1  # generation that reports speak of
         self._wake = asyncio.Event()
         self._stop: Stop | None = None
@@ -252,8 +253,11 @@ class Worker:
                 self._clients[client_id] = self._start(
                     ref, connection, service, partial(flow_of, connection)
                 )
+        resume, self._reloads = assign.reloads != self._reloads, assign.reloads
         for client in self._clients.values():
             if client.outlet is not None:
+                if resume:
+                    client.outlet.pace.resume()
                 client.outlet.shares_sources = shares_sources(client.connection, assign.connections)
         self._locate(assign)
         self._look_after_stores(assign)
