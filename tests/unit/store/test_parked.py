@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from streamproc.store import parked as module
 from streamproc.store.parked import Bounds, Parked, ParkedStore
 
 WIDE = Bounds(1000, 1 << 20)
@@ -66,4 +70,73 @@ def test_only_what_is_too_old_expires(tmp_path: Path) -> None:
     store.add([parked(n) for n in (10, 20, 30)])
     assert store.expire(15, now=36) == 2
     assert [e.time for _, e in store.select(lambda _: True)] == [30.0]
+    store.close()
+
+
+def test_one_that_comes_back_takes_its_place_and_no_other(tmp_path: Path) -> None:
+    store = ParkedStore(tmp_path, Bounds(2, 1 << 20))
+    store.add([parked(1), parked(2)])
+    longer = parked(9, size=500)
+    assert store.add([longer, parked(8), parked(3)], [1, None, 2]) == 1
+    assert dict(store.select(lambda _: True)) == {1: longer, 2: parked(2)}
+    store.drop([2])
+    # It was dropped while it was on its way: it stays dropped.
+    assert store.add([parked(7), parked(8)], [2, None]) == 2
+    assert dict(store.select(lambda _: True)) == {1: longer, 3: parked(8)}
+    messages, size, oldest = store.totals()
+    assert (messages, oldest) == (2, 9.0)
+    store.drop([1, 3])
+    assert store.totals() == (0, 0, None)
+    assert size > 500
+    store.close()
+
+
+def test_many_stops_where_there_is_no_room(tmp_path: Path) -> None:
+    store = ParkedStore(tmp_path, WIDE)
+    store.add([parked(n, size=1000) for n in range(4)])
+    assert store.many([3, 99, 1], 1 << 20) == {3: parked(2, 1000), 99: None, 1: parked(0, 1000)}
+    assert list(store.many([1, 2, 3], 2500)) == [1, 2]
+    assert list(store.many([1, 2], 1)) == [1]
+    store.close()
+
+
+def test_expiry_takes_no_more_at_once_than_it_should(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "EXPIRE_AT_ONCE", 2)
+    store = ParkedStore(tmp_path, WIDE)
+    store.add([parked(n) for n in range(5)])
+    assert [store.expire(1, now=100) for _ in range(4)] == [2, 2, 1, 0]
+    store.close()
+
+
+def test_a_store_that_another_process_made_larger_is_followed(tmp_path: Path) -> None:
+    small = ParkedStore(tmp_path, Bounds(10_000, 1 << 20))
+    script = (
+        "import sys; from pathlib import Path;"
+        "from streamproc.store.parked import Bounds, Parked, ParkedStore\n"
+        "store = ParkedStore(Path(sys.argv[1]), Bounds(10_000, 1 << 24))\n"
+        "for _ in range(8): store.add("
+        "[Parked(1.0, 'c', 0, 'r', 'm', 1, 'a', 'k', {}, b'x' * 100_000)] * 10)\n"
+    )
+    subprocess.run([sys.executable, "-c", script, str(tmp_path)], check=True, timeout=60)
+    assert small.totals().messages == 80
+    assert len(list(small.select(lambda _: True))) == 80
+    assert small.drop(range(1, 81)) == 80
+    small.close()
+
+
+def test_readers_that_were_killed_are_forgotten(tmp_path: Path) -> None:
+    script = (
+        "import os, sys; from pathlib import Path;"
+        "from streamproc.store.parked import Bounds, ParkedStore\n"
+        "store = ParkedStore(Path(sys.argv[1]), Bounds(10, 1 << 20))\n"
+        "txn = store._environment.begin(); txn.cursor(store._entries).first()\n"
+        "os.kill(os.getpid(), 9)\n"
+    )
+    for _ in range(3):
+        subprocess.run([sys.executable, "-c", script, str(tmp_path)], check=False, timeout=60)
+    store = ParkedStore(tmp_path, WIDE)
+    assert store._environment.reader_check() == 0
+    assert store._environment.info()["num_readers"] <= 1
     store.close()
