@@ -68,16 +68,20 @@ class Channel:
     async def call(self, expected: Method, *asked: Any) -> list[Any]:
         """Send a method and its arguments; return those of the answer, *expected*.
 
-        Raises what the broker says against it. One call at a time.
+        Raises what the broker says against it, and Misconfigured where the method cannot be
+        written: a name is too long. One call at a time.
         """
         link = self.link
         if link.error is not None:
             raise link.error
+        try:
+            data = methods.frame(self.number, asked[0], *asked[1:]) if asked else b""
+        except ValueError as error:
+            raise Misconfigured(str(error)) from error
         reply = self._reply = asyncio.get_running_loop().create_future()
         self._expected = expected
         try:
-            if asked:
-                link.send(methods.frame(self.number, asked[0], *asked[1:]))
+            link.send(data)
             async with asyncio.timeout(link.answer_s):
                 answer: list[Any] = await reply
                 return answer

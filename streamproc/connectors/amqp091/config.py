@@ -20,13 +20,14 @@ class Amqp091Options(Section, frozen=True, kw_only=True):
         int, Meta(description="Milliseconds for an answer on a channel.", ge=1)
     ] = 600_000
     requested_heartbeat: Annotated[
-        int, Meta(description="Seconds between heartbeats; 0: none.", ge=0)
+        int, Meta(description="Seconds between heartbeats; 0: none.", ge=0, le=65_535)
     ] = 60
     requested_frame_max: Annotated[
         int, Meta(description="Largest frame in bytes; 0: the broker's.", ge=0)
     ] = 0
     requested_channel_max: Annotated[
-        int, Meta(description="Most channels, of which 2 are used; 0: the broker's.", ge=0)
+        int,
+        Meta(description="Most channels, of which 2 are used; 0: the broker's.", ge=0, le=65_535),
     ] = 2047
     network_recovery_interval: Annotated[
         int | None,

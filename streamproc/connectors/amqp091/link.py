@@ -21,7 +21,7 @@ from streamproc.kernels.amqp091 import Decoder
 
 FIRST_FRAME_MAX = 131_072  # bytes, until it is agreed
 LEAST_FRAME_MAX = 4_096  # bytes; the protocol's
-MOST_FRAME_MAX = 1 << 20  # bytes, where the broker sets no limit
+MOST_FRAME_MAX = 1 << 20  # bytes, whatever the broker would take
 WRITE_AHEAD_BYTES = 512 * 1024  # in the socket's buffer, before senders are asked to wait
 CHANNELS = 2  # beside channel 0
 BEATS = 2  # heartbeats sent, and looked for, in the time agreed
@@ -84,7 +84,7 @@ class Link(asyncio.Protocol):
 
     def send(self, data: bytes) -> None:
         """On its way, behind all that was sent before. Quiet when the link is lost."""
-        if self._transport is not None and self.error is None:
+        if data and self._transport is not None and self.error is None:
             self._has_sent = True
             self._transport.write(data)
 
@@ -178,7 +178,8 @@ class Link(asyncio.Protocol):
         if 0 < most_channels < CHANNELS:
             raise Misconfigured(f"at most {most_channels} channels, and {CHANNELS} are needed")
         frame_max = of_link.least(frame_max, wanted.frame_max) or MOST_FRAME_MAX
-        self.frame_max = self._decoder.frame_max = max(frame_max, LEAST_FRAME_MAX)
+        frame_max = min(max(frame_max, LEAST_FRAME_MAX), MOST_FRAME_MAX)
+        self.frame_max = self._decoder.frame_max = frame_max
         every_s = of_link.least(heartbeat, wanted.heartbeat_s) if wanted.heartbeat_s else 0
         tuned = (most_channels, self.frame_max, every_s)
         self.send(methods.frame(0, methods.CONNECTION_TUNE_OK, *tuned))
@@ -262,7 +263,7 @@ class _Root(Channel):
 
 def connect_error(error: OSError | ValueError) -> RunnerError:
     """Why a connection could not be made."""
-    if isinstance(error, ssl.SSLCertVerificationError):
+    if isinstance(error, (ssl.SSLCertVerificationError, UnicodeError)):  # or no name of a host
         return Misconfigured(words(error))
     return NotConnected(words(error))
 

@@ -138,6 +138,7 @@ async def test_the_broker_is_told_who_comes_and_what_is_understood():
         ((2047, 131_072, 60), (2047, 0, 60), (2047, 131_072, 60)),
         ((10, 65_536, 30), (2047, 131_072, 60), (10, 65_536, 30)),
         ((0, 0, 0), (0, 0, 60), (0, 1 << 20, 60)),
+        ((0, 0, 0), (65_535, 1 << 40, 65_535), (65_535, 1 << 20, 65_535)),
         ((0, 0, 60), (7, 8192, 0), (7, 8192, 0)),
         ((2047, 131_072, 60), (2047, 100, 10), (2047, 4096, 10)),
     ],
@@ -169,6 +170,12 @@ async def test_a_handshake_that_fails_says_why(answer, error, words):
     broker = Broker()
     broker.tune = answer
     with pytest.raises(error, match=words):
+        await broker.opened()
+
+
+async def test_a_name_that_is_too_long_is_misconfigured():
+    broker = Broker(SETTINGS._replace(vhost="v" * 256))
+    with pytest.raises(Misconfigured, match="has 256 bytes, at most 255"):
         await broker.opened()
 
 
