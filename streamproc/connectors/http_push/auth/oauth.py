@@ -20,7 +20,7 @@ from streamproc.config.connection import Connection
 from streamproc.config.service import Service
 from streamproc.connectors.http_push.answer import retry_after_s
 from streamproc.connectors.http_push.auth.token import Token, form_of, token_of
-from streamproc.connectors.http_push.proxy import is_direct
+from streamproc.connectors.http_push.proxy import Proxy, is_direct
 from streamproc.connectors.http_push.safety import Place, Reach
 from streamproc.errors import ConfigError, Misconfigured, NotConnected, RunnerError
 
@@ -45,13 +45,16 @@ class TokenEndpoint:
         port = url.port or (443 if url.scheme == "https" else 80)
         self._reach = Reach(self._host, port, service.hosts)
         proxy = service.http_proxy
+        self._headers = {"Accept": "application/json"}
         self._proxy: dict[str, Any] = {}
         if proxy.host and not is_direct(self._host, proxy.direct):
             name = f"[{proxy.host}]" if ":" in proxy.host else proxy.host
             self._proxy["proxy"] = f"http://{name}:{proxy.port}"
-            if proxy.username:
-                user = aiohttp.BasicAuth(proxy.username, proxy.password, "utf-8")
-                self._proxy["proxy_auth"] = user
+            proof = Proxy(proxy).authorization
+            if proof is not None and url.scheme == "https":
+                self._proxy["proxy_headers"] = {"Proxy-Authorization": proof}
+            elif proof is not None:
+                self._headers["Proxy-Authorization"] = proof
             self._reach_proxy = Reach(proxy.host, proxy.port, type(service.hosts)())
 
     async def fetch(self) -> tuple[Token | RunnerError, float | None]:
@@ -95,7 +98,7 @@ class TokenEndpoint:
             session.post(
                 self._url,
                 data=self._form,
-                headers={"Accept": "application/json"},
+                headers=self._headers,
                 allow_redirects=False,
                 **self._proxy,
             ) as answer,

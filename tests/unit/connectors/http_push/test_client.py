@@ -571,3 +571,33 @@ def test_credentials_it_does_not_know_are_told_at_start() -> None:
                 receipts=Tally(),
             )
         )
+
+
+async def test_a_connection_that_nobody_needs_is_let_go() -> None:
+    """Before the endpoint does, at a moment of its own; the next request makes another."""
+    async with push(NO_CONTENT, keep_alive="50ms", idle_timeout="100ms", parallelism=3) as it:
+        await it.send(3)
+        await eventually(lambda: it.server.open_connections == 0, "an idle connection is closed")
+        assert len(it.tally.done) == 3
+        await it.send(2)
+        assert len(it.tally.done) == 5
+        assert not it.tally.losses
+        await eventually(lambda: it.server.open_connections == 0, "again")
+        assert it.target._client._timer is None, "nothing ticks for nothing"  # type: ignore[attr-defined]
+
+
+async def test_a_connection_that_is_used_is_kept() -> None:
+    async with push(NO_CONTENT, keep_alive="10s", idle_timeout="100ms") as it:
+        for _ in range(10):
+            await it.send()
+            await asyncio.sleep(0.02)
+        assert it.server.connections == 1
+
+
+async def test_an_endpoint_that_went_away_while_all_was_still() -> None:
+    async with push(NO_CONTENT, keep_alive="20ms", idle_timeout="1s") as it:
+        await eventually(lambda: it.server.open_connections == 0, "the idle connection is closed")
+        it.server._server.close()
+        await it.send(2)
+        assert [type(error) for _, error in it.tally.refused] == [NotConnected] * 2
+        assert len(it.tally.losses) == 1
