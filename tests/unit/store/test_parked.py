@@ -132,11 +132,28 @@ def test_readers_that_were_killed_are_forgotten(tmp_path: Path) -> None:
         "from streamproc.store.parked import Bounds, ParkedStore\n"
         "store = ParkedStore(Path(sys.argv[1]), Bounds(10, 1 << 20))\n"
         "txn = store._environment.begin(); txn.cursor(store._entries).first()\n"
+        "print(flush=True); sys.stdin.read()\n"
         "os.kill(os.getpid(), 9)\n"
     )
-    for _ in range(3):
-        subprocess.run([sys.executable, "-c", script, str(tmp_path)], check=False, timeout=60)
-    store = ParkedStore(tmp_path, WIDE)
-    assert store._environment.reader_check() == 0
-    assert store._environment.info()["num_readers"] <= 1
-    store.close()
+    # The first one stays: with nobody there the table of readers would be made anew.
+    with (
+        subprocess.Popen(
+            [sys.executable, "-c", script, str(tmp_path)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+        ) as holder,
+    ):
+        assert holder.stdout is not None
+        holder.stdout.readline()
+        for _ in range(3):
+            subprocess.run(
+                [sys.executable, "-c", script, str(tmp_path)],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                check=False,
+                timeout=60,
+            )
+        store = ParkedStore(tmp_path, WIDE)
+        assert store._environment.reader_check() == 0
+        store.close()
+        holder.kill()

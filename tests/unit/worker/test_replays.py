@@ -115,7 +115,7 @@ async def test_nothing_leaves_the_store_before_its_receipt(tmp_path: Path, soon:
     assert len(bench.script.written) == 1
     # Asked again it waits for the one that is on its way.
     assert await bench.replay(1, 1) == {1: "waiting"}
-    assert len(bench.script.written) == 1
+    assert len(bench.outlet.lanes) == 1
     flying, bench.script.flying = bench.script.flying, []
     bench.script.receipts.delivered(flying)
     await until(lambda: not bench.left())
