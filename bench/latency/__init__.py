@@ -1,0 +1,1 @@
+"""How much later a message arrives because it goes through the service."""
