@@ -32,6 +32,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "streamproc.cli.parked:main",
         "list, show, replay or drop messages that a target refused",
     ),
+    "explain": (
+        "streamproc.cli.explain:main",
+        "show every rule in force for a connection, and who set it",
+    ),
     "demo": (
         "streamproc.cli.demo:main",
         "play devices through the whole path and balance a ledger",
