@@ -20,6 +20,12 @@ from streamproc.config.secrets import redact
 EXIT_PROBLEMS = 1
 EXIT_USAGE = 2
 
+_DESCRIPTION = """\
+Show every rule in force for a connection: what counts as delivered, what is tried again and
+for how long, when an endpoint is left alone, what goes to disk, what is parked, what may be
+reached. With each: its value, and who set it.
+"""
+
 _EPILOG = """\
 examples:
   streamproc explain hook --config service.yaml
@@ -71,9 +77,7 @@ def explained(loaded: Loaded, connection: Connection, file: Path) -> dict[str, l
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="streamproc explain",
-        description="Show every rule in force for a connection: what counts as delivered, what "
-        "is tried again and for how long, when an endpoint is left alone, what goes to disk, "
-        "what is parked, what may be reached. With each: its value, and who set it.",
+        description=_DESCRIPTION,
         epilog=_EPILOG + ", ".join(SECTIONS) + ".",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

@@ -22,9 +22,7 @@ def test_these_are_tried_again(status: int) -> None:
     assert isinstance(judge(status, None, b"", NOW), DeliveryFailed)
 
 
-@pytest.mark.parametrize(
-    "status", [199, 300, 301, 304, 307, 400, 401, 404, 422, 501, 505, 600]
-)
+@pytest.mark.parametrize("status", [199, 300, 301, 304, 307, 400, 401, 404, 422, 501, 505, 600])
 def test_these_never(status: int) -> None:
     assert isinstance(judge(status, b"1", b"", NOW), DeliveryRefused)
 

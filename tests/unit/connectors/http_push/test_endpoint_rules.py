@@ -55,9 +55,7 @@ async def test_a_post_whose_answer_broke_is_parked_where_that_is_wanted() -> Non
         assert "the endpoint may have it" in str(end.error)
 
 
-async def test_a_post_unread_on_a_kept_connection_is_sent_once_where_that_is_wanted() -> (
-    None
-):
+async def test_a_post_unread_on_a_kept_connection_is_sent_once_where_that_is_wanted() -> None:
     async with push(NO_CONTENT, [Then.CLOSE], NO_CONTENT, retry_in_doubt=False) as end:
         await end.send()
         await end.send()
