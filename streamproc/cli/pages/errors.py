@@ -34,8 +34,6 @@ MEANINGS: dict[str, str] = {
     "connectivity:signal.illegal": "Another operation on the connection is under way.",
     "connectivity:connection.unavailable": "The connection cannot be reached now.",
     "connectivity:message.sending.failed": "A target did not take a message; it is tried again.",
-    "endpoint_gone": "An endpoint says that it is there no more: nothing is sent to it until a "
-    "person acts.",
     "connectivity:connection.failed": "The connection could not be opened.",
     "placeholder:unresolved": "A placeholder is not known where it stands, or a message does not "
     "carry what it names.",
