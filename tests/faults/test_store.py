@@ -7,6 +7,7 @@ from __future__ import annotations
 import json
 import os
 import resource
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -182,6 +183,33 @@ def test_a_service_whose_disk_is_full_keeps_what_it_cannot_park(tmp_path: Path) 
             service.eventually(lambda: parked(service) == MESSAGES, "all parked")
             assert service.worker_pids() == workers, "nobody died of it"
             assert len(Command(service).entries()) == MESSAGES
+            service.balanced("devices", "out")
+            assert service.terminate() == 0
+
+
+def test_a_worker_that_is_killed_while_it_replays_loses_nothing(tmp_path: Path) -> None:
+    with ends.Receiver() as receiver:
+        receiver.behave(status=400)
+        with Service(tmp_path, config(generator(), push("out", receiver.url))) as service:
+            service.start()
+            service.eventually(lambda: parked(service) == MESSAGES, "all parked")
+            receiver.behave(delayMs=30)
+            where = ["--config", str(service.config_file), "--runtime-dir", str(service.runtime)]
+            with subprocess.Popen(
+                [sys.executable, "-m", "streamproc", "parked", "replay", "--all", *where],
+                stderr=subprocess.PIPE,
+                text=True,
+            ) as replay:
+                service.eventually(lambda: receiver.figures()["unique"] > 50, "some replayed")
+                (worker,) = service.workers_of("out")
+                os.kill(service.worker_pids()[worker], signal.SIGKILL)
+                _, said = replay.communicate(timeout=120)
+            # What was delivered and not yet deleted by then comes twice; nothing is missing.
+            figures = receiver.figures()
+            assert figures["unique"] == MESSAGES, said
+            assert figures["duplicated"] <= 100, said
+            service.eventually(lambda: Command(service).entries() == [], "the store is empty")
+            assert replay.returncode in (0, 1)
             service.balanced("devices", "out")
             assert service.terminate() == 0
 
