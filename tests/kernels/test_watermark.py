@@ -53,8 +53,10 @@ def outcomes(implementation, history):
         except (ValueError, OverflowError) as error:
             answer = type(error), str(error)
         seen.append(
-            (answer, mark.position, mark.oldest, mark.open, mark.gap, mark.window, repr(mark))
-            + tuple(mark.snapshot(most) for most in (0, 9, 5000))
+            (
+                *(answer, mark.position, mark.oldest, mark.open, mark.gap, mark.window),
+                *(repr(mark), mark.snapshot(0), mark.snapshot(9), mark.snapshot(5000)),
+            )
         )
     return seen
 
