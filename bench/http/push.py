@@ -1,6 +1,6 @@
-"""HTTP push alone: our client and aiohttp's, in one run against one receiver.
+"""HTTP push alone: our client, aiohttp's and wrk, in one run against one receiver.
 
-    python -m bench.http.push [--seconds 2] [--connections 1,4,16,64] [--rounds 3]
+    python -m bench.http.push [--seconds 2] [--connections 1,4,16,64] [--rounds 3] [--tls]
 
 Prints requests/s and CPU microseconds a request of the client's process, all its threads; the
 best and the median of the rounds, which alternate, so that a noisy neighbour hits both.
@@ -11,15 +11,21 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import os
+import re
+import shutil
+import ssl
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Awaitable, Callable, Sequence
 
 import aiohttp
 import uvloop
 
+from bench.http.tls_receiver import PEM
 from streamproc.config.connection import Connection
 from streamproc.connectors.base import Identity, TargetSpec
 from streamproc.connectors.http_push.config import HttpPushOptions
@@ -52,7 +58,12 @@ class Ours:
     """Keeps ``capacity`` deliveries in flight."""
 
     def __init__(self, uri: str, connections: int) -> None:
-        connection = Connection(id="bench", connection_type="http-push", uri=uri)
+        connection = Connection(
+            id="bench",
+            connection_type="http-push",
+            uri=uri,
+            ca=(PEM / "ca.pem").read_text() if uri.startswith("https") else None,
+        )
         self._target = HttpPushTarget(
             TargetSpec(
                 identity=Identity(connection_id="bench"),
@@ -64,6 +75,7 @@ class Ours:
         self._next = 0
         self.done = 0
         self._ends = 0.0
+        self._most = 1 << 60
         self._over = asyncio.Event()
 
     async def run(self, seconds: float) -> int:
@@ -73,6 +85,16 @@ class Ours:
         await self._over.wait()
         await self._target.close()
         return self.done
+
+    async def run_until(self, count: int) -> None:
+        """Push until *count* are done, then let all connections go."""
+        await self._target.open()
+        self._ends = float("inf")
+        self._most = count
+        self._over.clear()
+        self._send(self._target.capacity)
+        await self._over.wait()
+        await self._target.close()
 
     def _send(self, count: int) -> None:
         deliveries = []
@@ -86,7 +108,7 @@ class Ours:
 
     def delivered(self, deliveries: Sequence[Delivery]) -> None:
         self.done += len(deliveries)
-        if time.monotonic() < self._ends:
+        if self.done < self._most and time.monotonic() < self._ends:
             self._send(len(deliveries))
         else:
             self._over.set()
@@ -105,7 +127,10 @@ async def ours(uri: str, connections: int, seconds: float) -> int:
 
 async def theirs(uri: str, connections: int, seconds: float) -> int:
     ends = time.monotonic() + seconds
-    connector = aiohttp.TCPConnector(limit=connections)
+    trusted: ssl.SSLContext | bool = True
+    if uri.startswith("https"):
+        trusted = ssl.create_default_context(cafile=str(PEM / "ca.pem"))
+    connector = aiohttp.TCPConnector(limit=connections, ssl=trusted)
     numbers = iter(range(1 << 60))
     async with aiohttp.ClientSession(connector=connector) as session:
 
@@ -124,12 +149,46 @@ async def theirs(uri: str, connections: int, seconds: float) -> int:
         return sum(await asyncio.gather(*(work() for _ in range(connections))))
 
 
+async def wrk(uri: str, connections: int, seconds: float) -> int:
+    """Stands for the program, which is a process of its own: see ``measure_wrk``."""
+    raise NotImplementedError
+
+
+def measure_wrk(uri: str, connections: int, seconds: float) -> tuple[float, float]:
+    """As ``measure``; one thread, the same request again and again, rendered once."""
+    headers = "".join(f'wrk.headers["{name}"] = "{value}"\n' for name, value in HEADERS.items())
+    with tempfile.NamedTemporaryFile("w", suffix=".lua") as script:
+        script.write(f'wrk.method = "POST"\nwrk.body = [[{BODIES[7].decode()}]]\n{headers}')
+        script.flush()
+        process = subprocess.Popen(
+            [
+                *("wrk", "-t1", f"-c{connections}", f"-d{max(1, round(seconds))}s"),
+                *("-s", script.name, f"{uri}/bench/d7"),
+            ],
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        assert process.stdout is not None
+        text = process.stdout.read()
+        _, status, used = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+    found = re.search(r"(\d+) requests in [\d.]+m?s", text)
+    rate = re.search(r"Requests/sec: +([\d.]+)", text)
+    if found is None or rate is None or "Non-2xx" in text:
+        raise RuntimeError(text)
+    return float(rate[1]), (used.ru_utime + used.ru_stime) / int(found[1]) * 1e6
+
+
 Runner = Callable[[str, int, float], Awaitable[int]]
 CLIENTS: dict[str, Runner] = {"streamproc": ours, "aiohttp": theirs}
+if shutil.which("wrk"):
+    CLIENTS["wrk"] = wrk
 
 
 def measure(run: Runner, uri: str, connections: int, seconds: float) -> tuple[float, float]:
     """Requests a second, and CPU microseconds a request."""
+    if run is wrk:
+        return measure_wrk(uri, connections, seconds)
     cpu, clock = time.process_time(), time.perf_counter()
     done = uvloop.run(run(uri, connections, seconds))
     took, used = time.perf_counter() - clock, time.process_time() - cpu
@@ -143,9 +202,11 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--clients", default=",".join(CLIENTS))
+    parser.add_argument("--tls", action="store_true")
     options = parser.parse_args()
+    module = ["bench.http.tls_receiver"] if options.tls else ["streamproc.receiver", "--until-eof"]
     receiver = subprocess.Popen(
-        [sys.executable, "-m", "streamproc.receiver", "--until-eof"],
+        [sys.executable, "-m", *module],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
