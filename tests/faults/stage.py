@@ -108,6 +108,9 @@ class Stage:
     def delivered(self) -> int:
         return self.service.metric("deliveries_delivered_total", self.road.target_id)
 
+    def parked(self) -> int:
+        return self.service.metric("deliveries_parked_total", self.road.target_id)
+
     def received(self) -> int:
         return self.service.metric("messages_received_total", self.road.source_id)
 
@@ -187,12 +190,12 @@ class Stage:
 
     def reload(self, change: Callable[[dict[str, Any]], None]) -> None:
         """SIGHUP, with a configuration that *change* has changed."""
-        before = self.service.status()["configGeneration"]
+        before = self.service.status()["service"]["configGeneration"]
         change(self.service.config)
         self.service.write_config()
         self.service.signal(signal.SIGHUP)
         self.service.eventually(
-            lambda: self.service.status()["configGeneration"] > before,
+            lambda: self.service.status()["service"]["configGeneration"] > before,
             "the configuration taken",
         )
 

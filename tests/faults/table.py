@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-HEAD = ("messages", "missing", "doubled", "allowed", "disorder", "flows s", "took s")
+HEAD = ("messages", "missing", "parked", "doubled", "allowed", "disorder", "flows s", "took s")
 LAYOUT = "{:28}{:16}" + "{:>9}" * len(HEAD)
 
 
@@ -19,7 +19,8 @@ class Row(NamedTuple):
     scenario: str
     road: str
     messages: int
-    missing: int
+    missing: int  # neither arrived nor parked
+    parked: int
     duplicates: int
     allowed: int
     out_of_order: int
