@@ -198,11 +198,14 @@ class Outlet:
             over = refused or spent(self._retry, delivery.attempts, now - delivery.born)
             (final if over else again).append(delivery)
         if final:
-            self._parking += 1
-            self._ledger.park(final, error, partial(self._parked, final))
+            self._park(final, error)
         if again:
             self._retry_later(again, error)
         self._pump_soon()
+
+    def _park(self, deliveries: list[Delivery], error: RunnerError) -> None:
+        self._parking += 1
+        self._ledger.park(deliveries, error, partial(self._parked, deliveries))
 
     def _parked(self, deliveries: list[Delivery], count: int) -> None:
         self._parking -= 1
@@ -292,6 +295,8 @@ class Outlet:
             if not pace.idle:
                 pace.steer()
             batch = self.lanes.take()
+            if batch and self._retry.max_age_s is not None:
+                batch = self._in_time(batch, self._retry.max_age_s)
             if batch:
                 self._flying.update(batch)
                 if not pace.idle:
@@ -303,6 +308,18 @@ class Outlet:
             spill.feed(max(READ_AHEAD, 2 * self._target.capacity) - len(self.lanes))
         if not len(self.lanes) and (spill is None or not spill.unwritten):
             self._empty.set()
+
+    def _in_time(self, batch: list[Delivery], max_age_s: float) -> list[Delivery]:
+        """Those of *batch* that may still be sent; the others are parked unsent."""
+        since = time.monotonic() - max_age_s
+        late = [delivery for delivery in batch if delivery.born <= since]
+        if late:
+            for delivery in late:
+                delivery.attempts -= 1
+            self._park(late, DeliveryFailed(f"older than its deadline of {max_age_s:g} s"))
+            batch = [delivery for delivery in batch if delivery.born > since]
+            self._pump_soon()  # in their place others may go
+        return batch
 
     def _write(self, batch: list[Delivery]) -> None:
         place = self._place

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 import time
 
@@ -185,6 +186,25 @@ async def test_a_message_that_cannot_be_sent_is_no_probe() -> None:
     await book.until(lambda: len(book.refused) >= 6)
     script.answer = failing
     assert made.pace.standing().state != "well"
+    await made.close()
+
+
+async def test_a_message_past_its_deadline_is_parked_unsent_also_when_it_was_never_tried() -> None:
+    retry = Retry(first_delay_s=0.001, max_delay_s=0.002, max_age_s=0.1)
+    made, script, book = outlet(lambda d: "later", retry=retry, capacity=1)
+    items = batch("a", "a", "b")
+    made.offer(items)
+    await until(lambda: len(script.flying) == 1)
+    await asyncio.sleep(0.12)  # the endpoint takes its time
+    script.answer = lambda d: None
+    script.receipts.delivered([script.flying.pop()])
+    fresh = batch("c")
+    made.offer(fresh)
+    await book.until(lambda: len(book.refused) == 2 and len(book.done) == 2)
+    assert book.done == [items[0], fresh[0]]
+    assert [d.attempts for d, _ in book.refused] == [0, 0]
+    assert str(book.refused[0][1]) == "older than its deadline of 0.1 s"
+    assert len(made.lanes) == 0
     await made.close()
 
 
