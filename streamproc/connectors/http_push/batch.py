@@ -238,12 +238,15 @@ class Batcher:
 
     def _fail(self, flight: _Flight, error: RunnerError) -> None:
         """To be brought again, with all that is behind it."""
-        unsent = [member for part in flight.rest for member in part]
-        broken = dict.fromkeys(member.chain for member in [*flight.part, *unsent])
-        unsent += self._gather.fail(broken)
+        behind = [member for part in flight.rest for member in part]
+        broken = dict.fromkeys(member.chain for member in [*flight.part, *behind])
+        behind += self._gather.fail(broken)
         self._gather.done((c for c in flight.chains if c not in broken), self._loop.time())
-        self._receipts.failed([member.delivery for member in flight.part], error)
-        self._fail_unsent(unsent, error)
+        if "unsent" in error.details:  # the client kept it back
+            self._fail_unsent(flight.part, error)
+        else:
+            self._receipts.failed([member.delivery for member in flight.part], error)
+        self._fail_unsent(behind, error)
 
     def _fail_unsent(self, members: Collection[Member], error: RunnerError) -> None:
         """They were not on their way: this write of theirs does not count."""
@@ -251,7 +254,9 @@ class Batcher:
             return
         for member in members:
             member.delivery.attempts -= 1
-        self._receipts.failed([member.delivery for member in members], unsent(error))
+        if "unsent" not in error.details:
+            error = unsent(error)
+        self._receipts.failed([member.delivery for member in members], error)
 
     def _refuse_unfit(self) -> None:
         unfit, self._unfit = self._unfit, []

@@ -134,6 +134,10 @@ class History:
         played = self.played[0]
         carrying = played.flying.pop(which % len(played.flying))
         messages = json.loads(carrying.payload)
+        if how == "kept back":  # by the client, while the endpoint wants nothing
+            self.on_the_wire.difference_update(message["id"] for message in messages)
+            self.batcher.failed((carrying,), DeliveryFailed("not sent", unsent=True))
+            return
         self.on_the_wire.update(message["id"] for message in messages)
         if how in ("good", "taken and no answer"):
             if any(message["bad"] for message in messages):
@@ -204,7 +208,10 @@ def rule_of(**more: Any) -> Rule:
     return Rule(**{**given, **more})
 
 
-HOW = ["good", "good", "good", "no answer", "taken and no answer", "retry after", "lost"]
+HOW = [
+    *("good", "good", "good"),
+    *("no answer", "taken and no answer", "kept back", "retry after", "lost"),
+]
 THING = st.tuples(
     st.sampled_from("abc"),
     st.sampled_from(["p", "p", "p", "q"]),
