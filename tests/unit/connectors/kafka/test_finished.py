@@ -204,6 +204,8 @@ def test_a_log_that_begins_anew_is_read_from_its_beginning():
     finished = Finished(100, of({101, 102}, 100), 0)
     records = [Record(at, bytes([at])) for at in range(110)]
     assert handed(finished, [records[:3], records[3:]]) == (list(range(110)), [])
+    finished = Finished(100, of({101, 102}, 100), 0)
+    assert handed(finished, [records]) == (list(range(110)), [])
 
 
 def test_past_its_end_it_is_forgotten():
