@@ -60,7 +60,7 @@ def test_what_no_broker_has_said_yet_counts_as_nothing(partitions):
 def test_while_nothing_is_fetched_one_end_is_asked_for_at_a_time(partitions):
     for partition in partitions:
         partition.start = 0
-    consumer = Consumer({n: (0, 10) for n in range(3)}, {0: (0, 1000), 2: (0, 2000)})
+    consumer = Consumer(dict.fromkeys(range(3), (0, 10)), {0: (0, 1000), 2: (0, 2000)})
     behind = Behind()
     for turn in range(3):
         found = look(consumer, partitions, ask=True, behind=behind, now=turn * EVERY_S)
