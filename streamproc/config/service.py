@@ -115,6 +115,19 @@ class Breaker(Section, frozen=True, kw_only=True):
     ] = 3
 
 
+class Parking(Section, frozen=True, kw_only=True):
+    """Where messages go that a target refuses for good: the store, or a target first."""
+
+    connection: Annotated[
+        str | None,
+        Meta(description="Connection whose target gets them; null: the store keeps them."),
+    ] = None
+    target: Annotated[int, Meta(description="Index of that target.", ge=0)] = 0
+    after_s: Annotated[
+        float, Meta(description="How long it may take before the store takes them.", gt=0)
+    ] = 30.0
+
+
 class Spill(Section, frozen=True, kw_only=True):
     """The disk in front of a target that is slow or away, so that others go on."""
 
@@ -271,6 +284,7 @@ class Service(Section, frozen=True, kw_only=True):
         Breaker()
     )
     spill: Annotated[Spill, Meta(description="The disk in front of slow targets.")] = Spill()
+    parking: Annotated[Parking, Meta(description="Where refused messages go.")] = Parking()
     supervision: Annotated[Supervision, Meta(description="How workers are watched.")] = (
         Supervision()
     )

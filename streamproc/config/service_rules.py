@@ -10,6 +10,7 @@ from streamproc.config import hosts
 from streamproc.config.problem import Finding, quoted
 from streamproc.config.service import Service
 from streamproc.config.uri import ConnectionUri, UriInvalid
+from streamproc.lang.template import contains_placeholder
 from streamproc.twin.policy import Policies
 
 
@@ -20,6 +21,7 @@ def check(service: Service) -> Iterator[Finding]:
     yield from _host_rules(service)
     yield from _listeners(service)
     yield from _deaf(service)
+    yield from _parking(service)
 
 
 def _no_policy(service: Service) -> Iterator[Finding]:
@@ -77,6 +79,42 @@ def _listeners(service: Service) -> Iterator[Finding]:
                 f"{quoted(user)} listens there",
                 found=uri.authority,
             )
+
+
+def _parking(service: Service) -> Iterator[Finding]:
+    """What is refused has no signal any more, so the address it goes to is a fixed one."""
+    parking = service.parking
+    if parking.connection is None:
+        return
+    named = [c for c in service.connections if c.id == parking.connection]
+    if not named:
+        yield Finding(
+            path=("parking", "connection"),
+            message="expected the id of a connection",
+            found=quoted(parking.connection),
+        )
+        return
+    (connection, *_) = named
+    if parking.target >= len(connection.targets):
+        yield Finding(
+            path=("parking", "target"),
+            message=f"expected the index of a target of {quoted(connection.id)}",
+            found=str(parking.target),
+        )
+        return
+    address = connection.targets[parking.target].address
+    if contains_placeholder(address):
+        yield Finding(
+            path=("parking", "target"),
+            message="expected a target whose address has no placeholders",
+            found=quoted(address),
+        )
+    if connection.connection_status != "open":
+        yield Finding(
+            path=("parking", "connection"),
+            message="is not open, so the store keeps what is refused",
+            warning=True,
+        )
 
 
 def _deaf(service: Service) -> Iterator[Finding]:

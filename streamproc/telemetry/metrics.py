@@ -235,6 +235,13 @@ DELIVERY_SECONDS = Metric(
     buckets=_SECONDS,
     limit=500,
 )
+DEAD_LETTERS = Metric(
+    "streamproc_dead_letters_total",
+    "counter",
+    "Refused messages that went to the target in parking.connection (delivered), or to the store "
+    "since it did not take them in time (stored).",
+    ("outcome",),
+)
 PARKED_MESSAGES = Metric(
     "streamproc_parked_messages", "gauge", "Messages in the dead-letter store.", combine="max"
 )

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 from streamproc.errors import RunnerError
 from streamproc.kernels.delivery import Delivery
@@ -16,10 +16,18 @@ from streamproc.store.parked import Parked, ParkedStore, Totals
 from streamproc.telemetry import events as tell
 from streamproc.worker.writer import Writer
 
+T = TypeVar("T")
 Then = Callable[[int], None]
 
 
-T = TypeVar("T")
+class Elsewhere(Protocol):
+    """What takes refused deliveries before the store does."""
+
+    def wants(self, connection_id: str, deliveries: Sequence[Delivery]) -> bool:
+        """Whether these go there."""
+
+    def take(self, entries: list[Parked], then: Then) -> None:
+        """*then* is told how many of them, from the first on, are safe, there or in the store."""
 
 
 class Parking:
@@ -32,6 +40,7 @@ class Parking:
     def __init__(self, open_store: Callable[[], ParkedStore], writer: Writer) -> None:
         # Deliveries that were parked before, and are on their way again: their place.
         self.known: dict[Delivery, tuple[int, Parked]] = {}
+        self.elsewhere: Elsewhere | None = None
         self._open_store = open_store
         self._store: ParkedStore | None = None  # of the writer's thread
         self._writer = writer
@@ -60,6 +69,14 @@ class Parking:
                     delivery.payload,
                 )
             )
+        is_new = numbers == [None] * len(numbers)
+        if (
+            is_new
+            and self.elsewhere is not None
+            and self.elsewhere.wants(connection_id, deliveries)
+        ):
+            self.elsewhere.take(entries, then)
+            return
         self._keep(entries, then, numbers)
 
     def use(self, job: Callable[[ParkedStore], T], then: Callable[[T | StoreError], None]) -> None:
@@ -97,6 +114,10 @@ class Parking:
     def keep(self, entry: Parked, then: Then) -> None:
         """Keep what is no delivery."""
         self._keep([entry], then)
+
+    def keep_all(self, entries: list[Parked], then: Then) -> None:
+        """Keep them in the store, whatever else may take what is refused."""
+        self._keep(entries, then)
 
     def close(self) -> None:
         """Let go of the store. The writer must have ended, or be the caller."""

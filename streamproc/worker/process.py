@@ -44,6 +44,7 @@ from streamproc.twin.policy import Policies
 from streamproc.worker.bus import Server
 from streamproc.worker.client import Client
 from streamproc.worker.crash import install, watch
+from streamproc.worker.deadletters import DeadLetters, Rule
 from streamproc.worker.dispatch import Dispatcher
 from streamproc.worker.flow import Flow
 from streamproc.worker.gate import STANDINGS
@@ -94,6 +95,7 @@ class Worker:
         self._poison: Poison | None = None
         self._upkeep: Upkeep | None = None
         self._replays: Replays | None = None
+        self._letters: DeadLetters | None = None
         self._dispatcher: Dispatcher | None = None
 
     async def run(self, control: socket.socket, bus: socket.socket) -> int:
@@ -261,6 +263,12 @@ class Worker:
                 client.outlet.shares_sources = shares_sources(client.connection, assign.connections)
         self._locate(assign)
         self._look_after_stores(assign)
+        if self._letters is None:
+            self._letters = DeadLetters(
+                self._dispatcher.send, self._parking.keep_all, self._tally, self._block
+            )
+            self._parking.elsewhere = self._letters
+        self._letters.rule = Rule.of(service, assign.connections)
         self._taken = assign.generation
         self._report_soon()
 
@@ -380,6 +388,8 @@ class Worker:
         assert self._stop is not None
         deadline = time.monotonic() + self._stop.drain_s
         clients = list(self._clients.values())
+        if self._letters is not None:
+            self._letters.end()
         for client in clients:
             client.stop_sources()
         await until(lambda: all(client.sources_idle for client in clients), deadline)

@@ -208,3 +208,33 @@ def test_what_was_spilled_for_a_connection_that_is_gone_is_parked(tmp_path: Path
             assert figures["unique"] == len(entries)
             assert figures["out_of_order"] == 0
             assert service.terminate() == 0
+
+
+def test_refused_messages_go_to_a_target_of_choice_and_else_to_the_store(tmp_path: Path) -> None:
+    with ends.Receiver() as receiver, ends.Receiver() as letters:
+        receiver.behave(status=400)
+        dead = push("dead", letters.url)
+        dead["targets"] = [
+            {"address": "POST:/letters", "topics": [], "authorizationContext": ["e2e:targets"]}
+        ]
+        connections = (generator(), push("out", receiver.url), dead)
+        parking = {"connection": "dead", "afterS": 1.0}
+        with Service(tmp_path, config(*connections, parking=parking)) as service:
+            command = Command(service)
+            service.start()
+            service.eventually(lambda: letters.figures()["unique"] == MESSAGES, "all brought")
+            service.eventually(
+                lambda: service.metric("deliveries_parked_total", "out") == MESSAGES, "counted"
+            )
+            assert command.entries() == []
+            service.balanced("devices", "out")
+            # Without it the store takes them: what was on its way, and what comes.
+            letters.behave(status=503)
+            service.terminate()
+            service.start()
+            service.eventually(lambda: parked(service) == MESSAGES, "all in the store")
+            assert {e["reason"] for e in command.entries()} == {"delivery_refused"}
+            assert {e["connection"] for e in command.entries()} == {"out"}
+            assert service.metric("dead_letters_total", "") >= 1
+            service.balanced("devices", "out")
+            assert service.terminate() in (0, 1)
