@@ -130,9 +130,11 @@ class Pace:
 
     def resume(self) -> None:
         """A person has acted: if it was stopped, try again."""
-        self._gate.resume()
-        self._look()
-        self._wake()
+        if self._gate.standing(time.monotonic()).state == "stopped":
+            self._gate.resume()
+            self._look()
+            self._mended()
+            self._wake()
 
     # What may be done.
 

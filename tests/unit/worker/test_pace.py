@@ -115,7 +115,9 @@ async def test_when_the_endpoint_is_well_again_no_lane_waits_out_its_back_off() 
 
 async def test_gone_stops_the_target_keeps_all_and_goes_on_when_told() -> None:
     gone = EndpointGone("endpoint answered 410 Gone")
-    made, script, book = outlet(lambda d: gone if d.address == "a/0" else None, capacity=1)
+    retry = Retry(first_delay_s=3600.0, max_delay_s=3600.0)
+    answer: Answer = lambda d: gone if d.address == "a/0" else None  # noqa: E731
+    made, script, book = outlet(answer, capacity=1, retry=retry)
     items = batch("a", "a", "b")
     made.offer(items)
     await until(lambda: made.link.report().state == "misconfigured")
