@@ -43,7 +43,7 @@ async def test_answers_are_put_together() -> None:
     number = workers[0].asked[0].number
     replays.heard(0, Replayed(number, {5: "missing", 3: "delivered", 4: "waiting", 9: "missing"}))
     assert not task.done()
-    replays.heard(1, Replayed(number, {5: "parked", 4: "waiting", 9: "missing"}))
+    replays.heard(1, Replayed(number, {5: "parked", 3: "missing", 4: "waiting", 9: "missing"}))
     assert await task == {**NONE, "parked": [5], "delivered": [3], "waiting": [4], "missing": [9]}
 
 
