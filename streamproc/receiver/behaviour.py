@@ -21,6 +21,8 @@ class Behaviour(Section, frozen=True, kw_only=True):
     status: Annotated[int, Meta(ge=200, le=599, description="Status of an answer.")] = 204
     failed_share: Annotated[Share, Meta(description="Share answered failedStatus.")] = 0.0
     failed_status: Annotated[int, Meta(ge=200, le=599, description="Their status.")] = 503
+    bad: Annotated[str, Meta(description="Bodies that contain it are answered badStatus.")] = ""
+    bad_status: Annotated[int, Meta(ge=200, le=599, description="Their status.")] = 413
     retry_after: Annotated[
         str | None, Meta(description="Retry-After of answers that are not 2xx.")
     ] = None
@@ -51,9 +53,11 @@ class Manner:
         self.plain = behaviour == Behaviour()
         self._chance = random.Random(behaviour.seed)  # noqa: S311 - makes faults, keeps no secret
 
-    def status(self) -> int:
-        """Status of the next answer."""
+    def status(self, body: bytes) -> int:
+        """Status of the answer to a request with *body*."""
         b = self.behaviour
+        if b.bad and b.bad.encode() in body:
+            return b.bad_status
         failed = b.failed_share and self._chance.random() < b.failed_share
         return b.failed_status if failed else b.status
 

@@ -142,7 +142,7 @@ class Connection(asyncio.Protocol):
         receiver = self._receiver
         receiver.open_requests += 1
         receiver.most_open_requests = max(receiver.most_open_requests, receiver.open_requests)
-        status = manner.status()
+        status = manner.status(body)
         if 200 <= status < 300:
             receiver.ledger.take(url, body)
         else:

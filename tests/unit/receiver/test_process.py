@@ -96,6 +96,18 @@ async def test_it_behaves_as_told(running: Running) -> None:
     await client.close()
 
 
+async def test_it_refuses_bodies_with_a_text(running: Running) -> None:
+    client = await connect(running)
+    await ask(client, post("/behaviour", b'{"bad": "x-2", "badStatus": 422}'))
+    statuses = [
+        (await ask(client, post("/a", body))).status
+        for body in (b'{"id": "x-1"}', b'[{"id": "x-2"}, {"id": "x-3"}]', b'{"id": "x-3"}')
+    ]
+    assert statuses == [204, 422, 204]
+    assert (await figures(client))["unique"] == 2
+    await client.close()
+
+
 @pytest.mark.parametrize("cut", ["before", "within", "reset"])
 async def test_it_cuts_connections(running: Running, cut: str) -> None:
     client = await connect(running)
