@@ -128,8 +128,9 @@ def _of_http(case: Case) -> Case:
     body = response.get("body")
     if "bodyBase64" in response:
         body = base64.b64decode(text(response["bodyBase64"], "response/bodyBase64"))
-    encoded = body if isinstance(body, bytes) else text(body or "", "response/body").encode()
     shown = None if content_type is None else text(content_type, "response/contentType")
+    charset = acks.charset_of(shown or "")
+    encoded = body if isinstance(body, bytes) else text(body or "", "response/body").encode(charset)
     ack = acks.of_http(label, status, shown, encoded)
     return _shown(ack)
 

@@ -224,7 +224,10 @@ def request(
 
 # What an endpoint's answer acknowledges.
 
-_JSON_TYPE = re.compile(r"application/(?:[^;+]+\+)*json\Z")
+_JSON_TYPE = re.compile(r"application/(?:.+\+)?json\Z")
+_TEXT_TYPE = re.compile(r"text/.*\Z|application/(?:.+\+)?(?:java|ecma)script\Z")
+MERGE_PATCH: Final = "application/merge-patch+json"
+"""Not parsed: null means something else in it."""
 _CHARSET = re.compile(r';\s*charset\s*=\s*"?([^";\s]+)', re.IGNORECASE)
 NO_TYPE: Final = "application/octet-stream"
 """What an answer is that does not say what it is."""
@@ -253,22 +256,31 @@ def payload_of(content_type: str | None, body: bytes) -> Any:
     """A body as a JSON value: JSON as it is, text as a string, all else as base64."""
     stated = content_type or NO_TYPE
     media = stated.partition(";")[0].strip().lower()
-    if _JSON_TYPE.match(media):
-        try:
-            return orjson.loads(body)
-        except orjson.JSONDecodeError:
-            return _text(stated, body)
-    if media.startswith("text/"):
+    if media == MERGE_PATCH or _TEXT_TYPE.match(media):
         return _text(stated, body)
+    if _JSON_TYPE.match(media):
+        text = _text(stated, body)
+        try:
+            return orjson.loads(text)
+        except orjson.JSONDecodeError:
+            return text
     return base64.b64encode(body).decode()
 
 
 def _text(content_type: str, body: bytes) -> str:
+    return body.decode(charset_of(content_type), "replace")
+
+
+def charset_of(content_type: str) -> str:
+    """The charset that a content type names, UTF-8 where that is none, or nobody knows it."""
     charset = _CHARSET.search(content_type)
+    if charset is None:
+        return "utf-8"
     try:
-        return body.decode(charset[1] if charset else "utf-8", "replace")
-    except LookupError:  # a charset that nobody knows
-        return body.decode("utf-8", "replace")
+        "".encode(charset[1])
+    except (LookupError, ValueError):
+        return "utf-8"
+    return charset[1]
 
 
 def of_error(label: str, error: Exception) -> Acknowledgement:
