@@ -102,6 +102,30 @@ async def test_an_open_breaker_stops_requests_and_says_so_and_probes() -> None:
     await made.close()
 
 
+async def test_what_was_in_flight_when_the_breaker_opened_is_no_probe() -> None:
+    made, script, book = outlet(lambda d: "later", capacity=8)
+    made.offer(batch(*"abcdefgh"))
+    await until(lambda: len(script.flying) == 8)
+    failing, old = script.flying[:4], script.flying[4:]
+    script.flying = old[:]
+    script.receipts.failed(failing, ill(failing[0]))
+    assert made.pace.standing().state == "broken"
+    await until(lambda: len(script.flying) == 5)  # a probe beside them
+    assert made.pace.limit == 5
+    probe = script.flying.pop()
+    script.flying = [probe]
+    script.receipts.failed(old[:2], ill(old[0]))  # they time out at last
+    assert made.pace.standing().state == "recovering"
+    script.receipts.delivered(old[2:])
+    await asyncio.sleep(0)
+    assert made.pace.limit == 1  # nor do they prove that it is well
+    script.answer = lambda d: None
+    script.flying.clear()
+    script.receipts.delivered([probe])
+    await book.until(lambda: len(book.done) == 8)
+    await made.close()
+
+
 async def test_when_the_endpoint_is_well_again_no_lane_waits_out_its_back_off() -> None:
     retry = Retry(first_delay_s=3600.0, max_delay_s=3600.0, budget_per_s=1000.0)
     made, script, book = outlet(ill, capacity=100, retry=retry)
