@@ -123,25 +123,43 @@ def under_test() -> Iterator[ends.Receiver]:
         yield receiver
 
 
+class Alone:
+    """What the nine get when there is no other, on this machine, at this hour."""
+
+    def __init__(self, others: ends.Receiver, folders: pytest.TempPathFactory) -> None:
+        self._others = others
+        self._folders = folders
+        self.rate = self.measure()  # messages a second of each
+
+    def measure(self) -> float:
+        reset(self._others)
+        folder = self._folders.mktemp("alone")
+        with Service(folder, config(self._others.url)) as service:
+            service.start()
+            rate = rate_of_others(service, self._others)
+            assert service.terminate() == 0
+        return rate
+
+    def share(self, rate: float) -> float:
+        """*rate* as a share of it. A bad one is held against the machine as it is now, too."""
+        if rate < UNHARMED * self.rate:
+            return rate / min(self.rate, self.measure())
+        return rate / self.rate
+
+
 @pytest.fixture(scope="module")
-def alone(others: ends.Receiver, tmp_path_factory: pytest.TempPathFactory) -> float:
-    """Messages a second that each of the nine gets when there is no other."""
-    reset(others)
-    with Service(tmp_path_factory.mktemp("alone"), config(others.url)) as service:
-        service.start()
-        rate = rate_of_others(service, others)
-        assert service.terminate() == 0
-    return rate
+def alone(others: ends.Receiver, tmp_path_factory: pytest.TempPathFactory) -> Alone:
+    return Alone(others, tmp_path_factory)
 
 
 @pytest.fixture(scope="module", autouse=True)
-def _table(alone: float) -> Iterator[None]:
+def _table(alone: Alone) -> Iterator[None]:
     yield
     columns = "{:24}{:>8}{:>8}{:>9}{:>7}{:>9}{:>9}{:>8}{:>8}{:>8}\n"
     head = ("ids", "doubled", "disorder", "early", "retried", "spilled", "parked", "others", "s")
     lines = [
         f"\n{MESSAGES} messages of {THINGS} things, Zipf {ZIPF:g}, to ten endpoints; the nine "
-        f"others alone: {alone:.0f}/s each\n",
+        f"others alone: {alone.rate:.0f}/s each\n",
         columns.format("endpoint under test", *head),
     ]
     for row in ROWS:
@@ -156,7 +174,7 @@ def test_all_arrives_in_order_and_nobody_else_notices(
     scenario: Scenario,
     others: ends.Receiver,
     under_test: ends.Receiver,
-    alone: float,
+    alone: Alone,
     tmp_path: Path,
 ) -> None:
     reset(others)
@@ -198,7 +216,7 @@ def test_all_arrives_in_order_and_nobody_else_notices(
                 service.metric("deliveries_retried_total", "tried"),
                 service.metric("deliveries_spilled_total", "tried"),
                 service.metric("deliveries_parked_total", "tried"),
-                rate / alone,
+                0.0,
                 drained_s,
             )
         )
@@ -208,7 +226,7 @@ def test_all_arrives_in_order_and_nobody_else_notices(
             assert ledger["parked"] == (scenario.parked if name == "tried" else 0)
             assert ledger["deliveries in flight"] == 0
         assert service.terminate() == 0
-    row = ROWS[-1]
+    row = ROWS[-1] = ROWS[-1]._replace(others=alone.share(rate))
     assert row.out_of_order == 0
     assert row.early == 0
     assert (row.unique, row.parked) == (MESSAGES - scenario.parked, scenario.parked)
