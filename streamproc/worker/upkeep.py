@@ -39,6 +39,7 @@ class Upkeep:
         self._block = block
         self._spill_dir = spill_dir
         self._looking = False
+        self._told = ""  # why the store could not be read
         self._known: frozenset[str] = frozenset()
         self._moving = False
         self._again = False  # there may be more by now
@@ -60,8 +61,11 @@ class Upkeep:
         def done(result: tuple[int, Totals] | StoreError) -> None:
             self._looking = False
             if isinstance(result, StoreError):
-                tell.parking_failed(str(result))
+                if str(result) != self._told:
+                    self._told = str(result)
+                    tell.parking_failed(self._told)
                 return
+            self._told = ""
             expired, totals = result
             if expired:
                 self._expired.add(expired)

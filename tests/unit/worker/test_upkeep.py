@@ -8,6 +8,7 @@ from urllib.parse import quote
 
 import pytest
 
+from streamproc.store.environment import StoreError
 from streamproc.store.parked import Bounds, Parked, ParkedStore
 from streamproc.store.queue import Entry, Queue
 from streamproc.telemetry import metrics
@@ -132,4 +133,27 @@ async def test_figures_and_age(tmp_path: Path) -> None:
     await bench.settle()
     assert bench.block.gauge(metrics.PARKED_OLDEST).value == 0
     assert bench.block.counter(metrics.PARKED_EXPIRED).value == 3
+    bench.close()
+
+
+async def test_a_store_that_cannot_be_read_is_told_once_until_it_can(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench = Bench(tmp_path, Bounds(1000, 1 << 20))
+    monkeypatch.setattr(bench.store, "close", lambda: None)
+    told: list[str] = []
+    monkeypatch.setattr(module.tell, "parking_failed", told.append)
+    totals, broken = bench.store.totals, True
+
+    def fails() -> object:
+        if broken:
+            raise StoreError("damaged")
+        return totals()
+
+    monkeypatch.setattr(bench.store, "totals", fails)
+    for broken, count in ((True, 1), (True, 1), (False, 1), (True, 2)):  # noqa: B007 - seen by fails
+        bench.upkeep.look(None)
+        await bench.settle()
+        assert len(told) == count
+    monkeypatch.undo()
     bench.close()
