@@ -199,7 +199,7 @@ def client_state_changed(
     connection: str, client: int, worker: int, state: str, error: str | None = None
 ) -> None:
     """All its links are up, or one is not."""
-    bad = state in ("failed", "misconfigured")
+    bad = state in ("held", "failed", "misconfigured")
     (_log.warning if bad else _log.info)(
         "client_state_changed",
         connection=connection,
@@ -214,7 +214,7 @@ def link_state_changed(
     connection: str, client: int, link: str, state: str, error: str | None = None
 ) -> None:
     """One end of a client was opened, or lost."""
-    bad = state in ("failed", "misconfigured")
+    bad = state in ("held", "failed", "misconfigured")
     (_log.warning if bad else _log.info)(
         "link_state_changed",
         connection=connection,

@@ -221,6 +221,13 @@ ENDPOINT_STATE = Metric(
     ("connection",),
     combine="max",
 )
+ENDPOINT_HOLDS = Metric(
+    "streamproc_endpoint_holds_total",
+    "counter",
+    "Times that requests to an endpoint were held: retry_after, breaker or gone.",
+    ("connection", "cause"),
+    limit=6000,
+)
 ENDPOINT_LIMIT = Metric(
     "streamproc_endpoint_limit",
     "gauge",

@@ -10,7 +10,6 @@ from pathlib import Path
 from urllib.parse import quote
 
 from streamproc.config.connection import Connection
-from streamproc.config.endpoint import EndpointOptions, EndpointRules
 from streamproc.config.options import options_of
 from streamproc.config.section import Section
 from streamproc.config.service import Service
@@ -82,7 +81,7 @@ class Client:
         if connection.targets:
             factory = row.target_factory()
             ordered, pipelined = _ways(row.can, options)
-            rules = _rules(service, options, connection.client_count)
+            rules = Rules.of(service, options, connection.client_count)
             ledger = ClientLedger(connection.id, tally, parking, rules.retry, block)
             self.outlet = Outlet(
                 lambda outlet: factory(
@@ -199,20 +198,6 @@ class Client:
         for (inbound, client), numbers in peers.items():
             inbound.back(client, numbers)  # type: ignore[attr-defined]
         return own
-
-
-def _rules(service: Service, options: Section, clients: int) -> Rules:
-    """How the endpoint behind this client is treated; other targets know best themselves."""
-    if not isinstance(options, EndpointOptions):
-        return Rules(retry=service.retry)
-    found = EndpointRules.of(service, options)
-    return Rules(
-        retry=found.retry,
-        breaker=found.breaker if found.breaker.mode == "on" else None,
-        max_rate=None if found.max_rate is None else found.max_rate / clients,
-        adaptive=found.adaptive,
-        budget=True,
-    )
 
 
 def _ways(can: Can, options: Section) -> tuple[bool, bool]:

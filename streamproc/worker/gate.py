@@ -17,8 +17,10 @@ import math
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
+from streamproc.config.endpoint import EndpointOptions, EndpointRules
+from streamproc.config.section import Section
 from streamproc.config.service import Breaker as BreakerRules
-from streamproc.config.service import Retry
+from streamproc.config.service import Retry, Service
 from streamproc.worker.adaptive import Adaptive
 from streamproc.worker.breaker import Breaker
 from streamproc.worker.tokens import Tokens
@@ -42,6 +44,22 @@ class Rules:
     max_rate: float | None = None  # deliveries a second
     adaptive: bool = False
     budget: bool = False
+
+    @classmethod
+    def of(cls, service: Service, options: Section, clients: int) -> Rules:
+        """Those of one of *clients* of a connection; targets that are no endpoints know best
+        themselves.
+        """
+        if not isinstance(options, EndpointOptions):
+            return cls(retry=service.retry)
+        found = EndpointRules.of(service, options)
+        return cls(
+            retry=found.retry,
+            breaker=found.breaker if found.breaker.mode == "on" else None,
+            max_rate=None if found.max_rate is None else found.max_rate / clients,
+            adaptive=found.adaptive,
+            budget=True,
+        )
 
 
 State = Literal["well", "recovering", "waiting", "broken", "stopped"]

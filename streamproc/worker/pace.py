@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import random
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence, Set
 
 from streamproc.errors import (
@@ -21,9 +22,10 @@ from streamproc.errors import (
 from streamproc.kernels.delivery import Delivery
 from streamproc.kernels.lanes import Lanes
 from streamproc.worker.adaptive import OUTSTANDING
-from streamproc.worker.gate import Gate, Rules, Standing, Trouble
+from streamproc.worker.gate import Gate, Rules, Standing, State, Trouble
 
 BUSY_STATUS = 429
+HOLDS: dict[State, str] = {"waiting": "retry_after", "broken": "breaker", "stopped": "gone"}
 SHORTEST_WAIT_S = 0.001  # of a timer: it may fire early, by what it is coarse
 
 
@@ -55,6 +57,7 @@ class Pace:
         self._timer: asyncio.TimerHandle | None = None
         self._said = self._gate.standing(0.0).state
         self._was_ill = False
+        self._holds: Counter[str] = Counter()
         self._plain = False  # receipts of good deliveries need only be counted
         self.idle = self._gate.steady
         """Nothing restrains the lanes: ``steer`` need not be called."""
@@ -76,6 +79,11 @@ class Pace:
         if found.until is None:
             return found
         return found._replace(until=time.time() + found.until - now)
+
+    def take_holds(self) -> Counter[str]:
+        """How often requests were held, by cause, since this was asked last."""
+        found, self._holds = self._holds, Counter()
+        return found
 
     # What happens.
 
@@ -185,6 +193,8 @@ class Pace:
         state = gate.standing(time.monotonic()).state
         if state != self._said:
             self._said = state
+            if state in HOLDS:
+                self._holds[HOLDS[state]] += 1
             self._changed()
 
     def _fresh(self, deliveries: Sequence[Delivery]) -> int:

@@ -192,6 +192,9 @@ class Worker:
                 standing = STANDINGS.index(pace.standing().state)
                 state[name] = max(standing, state.get(name, 0))
                 limit[name] = pace.limit + limit.get(name, 0)
+                for cause, times in pace.take_holds().items():
+                    holds = metrics.ENDPOINT_HOLDS
+                    self._block.counter(holds, connection=name, cause=cause).add(times)
                 count, size = on_disk.get(name, (0, 0))
                 more, more_bytes = client.outlet.on_disk
                 on_disk[name] = (count + more, size + more_bytes)

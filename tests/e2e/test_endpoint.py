@@ -59,6 +59,7 @@ def test_a_breaker_opens_says_so_and_closes_again(tmp_path: Path) -> None:
             service.eventually(lambda: far.figures()["unique"] == MESSAGES, "all delivered")
             service.eventually(lambda: service.metric("endpoint_state", "hook") == 0, "well again")
             assert service.metric("endpoint_limit", "hook") == 8
+            assert service.metric("endpoint_holds_total", "hook") > 0
             assert link(service)["state"] == "open"
             assert far.figures()["out_of_order"] == 0
             service.balanced("devices", "hook")

@@ -12,7 +12,9 @@ import pytest
 from hypothesis import event, given, settings
 from hypothesis import strategies as st
 
-from streamproc.config.service import Breaker, Retry
+from streamproc.config.endpoint import EndpointOptions
+from streamproc.config.service import Breaker, Retry, Service
+from streamproc.connectors.generator.config import GeneratorOptions
 from streamproc.worker.gate import RATE_BURST_S, Gate, Rules, Trouble
 
 CAPACITY = 16
@@ -406,6 +408,21 @@ def test_adaptive_concurrency_falls_under_refusals_to_no_less_than_one() -> None
     for second in range(200):
         made.failed(5, Trouble.BUSY, "429", float(second), 0.0)
     assert made.look(0, 0, 500.0).limit == 1
+
+
+def test_the_rules_of_a_client_are_those_of_its_connection() -> None:
+    service = Service(retry=Retry(max_attempts=7))
+    hook = Rules.of(service, EndpointOptions(max_rate=100.0, retry_max_age_s=5.0), clients=4)
+    assert hook.retry == Retry(max_attempts=7, max_age_s=5.0)
+    assert hook.breaker == Breaker()
+    assert hook.max_rate == 25.0
+    assert hook.budget
+    assert not hook.adaptive
+    assert Rules.of(service, EndpointOptions(breaker_mode="off"), clients=1).breaker is None
+    other = Rules.of(service, GeneratorOptions(), clients=4)
+    assert other == Rules(retry=service.retry)
+    assert other.breaker is None
+    assert not other.budget
 
 
 def test_in_good_times_it_has_nothing_to_say() -> None:

@@ -99,6 +99,8 @@ async def test_an_open_breaker_stops_requests_and_says_so_and_probes() -> None:
     assert made.pace.idle
     assert made.pace.limit == 4
     assert made.link.report().state == "open"
+    assert made.pace.take_holds() == {"breaker": 1}
+    assert not made.pace.take_holds()
     await made.close()
 
 
