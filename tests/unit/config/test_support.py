@@ -45,6 +45,18 @@ def test_what_there_is_no_connector_for_is_refused(kind: str) -> None:
         ("http-push", {"sshTunnel": TUNNEL}, "sshTunnel", False),
         (
             "http-push",
+            {"specificConfig": {"batch": {"maxDelay": "soon"}}},
+            "specificConfig.batch.maxDelay",
+            False,
+        ),
+        (
+            "http-push",
+            {"specificConfig": {"batch": '{"maxDelay": "61s"}'}},
+            "specificConfig.batch.maxDelay",
+            False,
+        ),
+        (
+            "http-push",
             {"specificConfig": {"is-diversion-target": "true"}},
             "specificConfig.is-diversion-target",
             False,
@@ -150,6 +162,8 @@ def test_it_is_told(kind: str, changes: dict[str, Any], place: str, warning: boo
     ("kind", "changes"),
     [
         ("http-push", {"sshTunnel": {**TUNNEL, "enabled": False}}),
+        ("http-push", {"specificConfig": {"batch": '{"maxDelay": "1m"}', "ordering": "none"}}),
+        ("http-push", {"specificConfig": {"batch": {"maxDelay": "0", "format": "ndjson"}}}),
         ("http-push", {"specificConfig": {"is-diversion-target": "false"}}),
         ("http-push", {"credentials": {"type": "client-cert", "cert": CERTIFICATE, "key": KEY}}),
         ("kafka", {"specificConfig.groupId": "{{ connection:id }}"}),
