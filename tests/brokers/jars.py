@@ -24,9 +24,9 @@ OLDEST_JAVA = 17
 DEADLINE = 600  # seconds, for some 50 MB
 
 
-def jars() -> Path:
-    """The folder, whether it is there or not."""
-    return CACHE / hashlib.sha256(POM.read_bytes()).hexdigest()[:12]
+def jars(pom: Path = POM) -> Path:
+    """The folder of what *pom* asks for, whether it is there or not."""
+    return CACHE / hashlib.sha256(pom.read_bytes()).hexdigest()[:12]
 
 
 @cache
@@ -49,26 +49,26 @@ def missing() -> str:
     return ""
 
 
-def fetch() -> None:
+def fetch(pom: Path = POM) -> None:
     """Download what is not there yet. Raises BrokerMissing."""
     CACHE.mkdir(parents=True, exist_ok=True)
     with (CACHE / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        if not jars().is_dir():
-            _download()
+        if not jars(pom).is_dir():
+            _download(pom)
 
 
-def _download() -> None:
+def _download(pom: Path) -> None:
     maven = shutil.which("mvn")
     if maven is None:
         raise BrokerMissing("Kafka's jars are missing, and so is Maven: install maven")
     into = Path(tempfile.mkdtemp(dir=CACHE))
-    command = [maven, "--batch-mode", "--quiet", "--file", str(POM), COPY]
+    command = [maven, "--batch-mode", "--quiet", "--file", str(pom), COPY]
     command += ["-DincludeScope=runtime", f"-DoutputDirectory={into}"]
     try:
         subprocess.run(command, check=True, timeout=DEADLINE, stdin=subprocess.DEVNULL)
         into.chmod(0o755)
-        into.rename(jars())
+        into.rename(jars(pom))
     except (subprocess.SubprocessError, OSError) as error:
         raise BrokerMissing("Maven could not fetch Kafka's jars; it says why above") from error
     finally:
