@@ -150,6 +150,7 @@ def test_the_key_follows_the_day() -> None:
     days = [datetime(2024, 1, day, 23, tzinfo=UTC) for day in (1, 2, 1)]
     first, second, again = (dict(sign(request, day))["Authorization"] for day in days)
     assert first == again != second
+    assert dict(hmac_signer("aws4-hmac-sha256", AWS)(request, days[1]))["Authorization"] == second
 
 
 def webhook(parsed: Parsed, key: bytes) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import socket
 import ssl
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -13,6 +14,7 @@ import pytest
 
 from streamproc.config.connection import Connection
 from streamproc.connectors.base import Identity, TargetSpec
+from streamproc.connectors.http_push import safety
 from streamproc.connectors.http_push.config import HttpPushOptions
 from streamproc.connectors.http_push.target import HttpPushTarget
 from streamproc.errors import Misconfigured, NotConnected
@@ -81,6 +83,25 @@ async def test_a_trusted_server_gets_everything(host: str) -> None:
                 await tally.all_in()
         assert len(tally.done) == 24
         assert server.most_connections <= 4
+
+
+@pytest.mark.parametrize(("certificate", "is_good"), [("wrong-host", True), ("server", False)])
+async def test_the_name_that_counts_is_the_uris(
+    monkeypatch: pytest.MonkeyPatch, certificate: str, is_good: bool
+) -> None:
+    """Not the address that the name has, nor any other name of the machine."""
+
+    async def resolved(host: str, port: int) -> list[safety.Place]:
+        assert host == "elsewhere.test"
+        return [safety.Place(socket.AF_INET, ("127.0.0.1", port))]
+
+    monkeypatch.setattr(safety, "_resolved", resolved)
+    async with pushing(context(certificate), "elsewhere.test", ca=pem("ca")) as (end, _, _):
+        if is_good:
+            await soon(end.open())
+        else:
+            with pytest.raises(Misconfigured, match="ostname mismatch"):
+                await soon(end.open())
 
 
 async def test_the_servers_own_certificate_can_be_trusted_alone() -> None:
