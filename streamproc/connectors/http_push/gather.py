@@ -70,10 +70,6 @@ class Gather:
         self._timed: list[tuple[float, int, Group]] = []  # heap: when, tie-break
         self._count = 0
 
-    def __len__(self) -> int:
-        """Messages that wait."""
-        return sum(len(chain.members) for chain in self._chains.values())
-
     def group(self, name: Hashable, *, alone: bool) -> Group:
         """The group called *name*, for ``put``, which must follow."""
         group = self._groups.get(name)
