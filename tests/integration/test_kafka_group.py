@@ -71,6 +71,22 @@ async def test_after_a_kill_only_the_unfinished_come_again(bed):
     assert set((await bed.committed()).values()) == {5001}
 
 
+async def test_what_was_done_is_known_over_a_second_end_soon_after_the_first(bed):
+    """Before all that was done before the first end could be looked at."""
+    for at in range(0, 3000, 300):
+        await bed.publish(b"%d" % at, key=b"stuck")
+        await bed.publish(*numbers(299, at + 1), key=b"moves")
+    await crash(bed, 3000, "stuck")
+    second = await bed.source(index=1, prefetch=2)
+    batches = await read(second, 2)
+    assert payloads(batches) == [b"0", b"300"]
+    settle(second, batches)
+    await second.close()
+    await bed.publish(b"end")
+    third = await bed.source(index=2)
+    assert payloads(await read(third, 9)) == [b"%d" % at for at in range(600, 3000, 300)] + [b"end"]
+
+
 async def test_after_a_kill_all_come_again_where_that_is_switched_off(bed):
     await bed.publish(b"0", key=b"stuck")
     await bed.publish(*numbers(99, 1), key=b"moves")

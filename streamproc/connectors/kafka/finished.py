@@ -46,11 +46,13 @@ class Finished:
     What was written after the commit, by another leader, at offsets used once before, is new.
     """
 
-    __slots__ = ("_bits", "_epoch", "_repeated", "position")
+    __slots__ = ("_bits", "_epoch", "_repeated", "end", "is_read", "position")
 
     def __init__(self, position: int, bits: bytes, epoch: int) -> None:
         self.position = position
-        self._bits = bits
+        self.end = position + 8 * len(bits)
+        self.is_read = False  # to its end: the messages that come now are all new
+        self._bits = bytearray(bits)
         self._epoch = epoch
         self._repeated: set[bytes | None] = set()
 
@@ -58,21 +60,34 @@ class Finished:
         at = offset - self.position
         return 0 <= at < 8 * len(self._bits) and bool(self._bits[at >> 3] >> (at & 7) & 1)
 
-    def is_over(self, offset: int) -> bool:
-        """Whether it says nothing about *offset* and what follows: past its end, or the log
-        was begun anew, and its offsets are not those that we knew."""
-        return not self.position <= offset < self.position + 8 * len(self._bits)
-
     def wanted(self, messages: Sequence[Position]) -> list[bool]:
-        """Which of *messages*, the next ones of the partition, are to be handed out."""
+        """Which of *messages*, the next ones of the partition, are to be handed out.
+
+        What is handed out is unfinished from now on.
+        """
         wanted: list[bool] = []
         for message in messages:
-            known = message.offset() in self and (message.leader_epoch() or 0) <= self._epoch
-            again = not known or message.key() in self._repeated
+            offset = message.offset()
+            known = offset in self
+            again = (
+                not known
+                or (message.leader_epoch() or 0) > self._epoch
+                or message.key() in self._repeated
+            )
             if again:
                 self._repeated.add(message.key())
+                if known:
+                    at = offset - self.position
+                    self._bits[at >> 3] &= ~(1 << (at & 7))
             wanted.append(again)
+        self.is_read = messages[-1].offset() >= self.end - 1
         return wanted
+
+    def merged(self, position: int, bits: bytes) -> bytes:
+        """*bits* from *position* on, and those that are not read yet."""
+        mine = int.from_bytes(self._bits, "little") >> (position - self.position)
+        both = int.from_bytes(bits, "little") | mine
+        return both.to_bytes((both.bit_length() + 7) // 8, "little")
 
 
 def encode(position: int, bits: bytes, epoch: int) -> str:

@@ -78,8 +78,19 @@ class Partition:
         return self._first if self.watermark is None else self.watermark.position
 
     def snapshot(self) -> tuple[int | None, bytes]:
-        """The offset to commit, and which above it are done: see ``Watermark.snapshot``."""
-        return (self._first, b"") if self.watermark is None else self.watermark.snapshot(SPAN)
+        """The offset to commit, and which above it are done: see ``Watermark.snapshot``.
+
+        Of an older epoch those, too, that were not handed out again yet.
+        """
+        if self.watermark is None:
+            return self._first, b""
+        position, bits = self.watermark.snapshot(SPAN)
+        if self.finished is not None:
+            if position >= self.finished.end:
+                self.finished = None
+            else:
+                bits = self.finished.merged(position, bits)
+        return position, bits
 
     @property
     def is_open(self) -> bool:

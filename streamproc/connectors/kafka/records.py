@@ -83,7 +83,7 @@ def decode(
         if partition is not None:
             partition.newest = run[-1].offset()
             partition.leader_epoch = max(partition.leader_epoch, run[-1].leader_epoch() or 0)
-            if partition.finished is None:
+            if partition.finished is None or partition.finished.is_read:
                 arrivals.append(_arrival(partition, topic, run, ids, now_ms))
             else:
                 arrivals.append(_unfinished(partition, partition.finished, run, ids, now_ms))
@@ -106,8 +106,6 @@ def _unfinished(
     left = list(itertools.compress(messages, wanted))
     arrival = _arrival(partition, partition.topic, left, ids, now_ms)
     arrival.done += (m.offset() for m, want in zip(messages, wanted, strict=True) if not want)
-    if finished.is_over(messages[-1].offset()):
-        partition.finished = None
     return arrival
 
 

@@ -208,13 +208,36 @@ def test_a_log_that_begins_anew_is_read_from_its_beginning():
     assert handed(finished, [records]) == (list(range(110)), [])
 
 
-def test_past_its_end_it_is_forgotten():
+def test_past_its_end_it_is_not_asked_and_when_all_is_done_it_is_forgotten():
     partition = Partition("t", 0, finished=Finished(0, of({1}, 0), 0))
     ids = (str(n) for n in itertools.count())
-    decode_records([Record(0), Record(1, b"b")], lambda *_: partition, ids, 0.0)
-    assert partition.finished is not None
-    decode_records([Record(9)], lambda *_: partition, ids, 0.0)
+    (arrival,) = decode_records([Record(0), Record(1, b"b")], lambda *_: partition, ids, 0.0)
+    assert not partition.finished.is_read
+    partition.hand_out(arrival.offsets, arrival.done)
+    (arrival,) = decode_records([Record(9)], lambda *_: partition, ids, 0.0)
+    assert partition.finished.is_read
+    partition.hand_out(arrival.offsets, arrival.done)
+    assert partition.snapshot() == (0, b"\x02")
+    partition.settle([0])
+    assert partition.snapshot() == (2, b"")
+    partition.settle([9])
+    assert partition.snapshot() == (10, b"")
     assert partition.finished is None
+
+
+def test_what_is_not_read_yet_is_said_again_by_the_next_commit():
+    """Else a second crash soon after the first would repeat it all."""
+    partition = Partition("t", 0, finished=Finished(10, of({12, 13, 40}, 10), 0))
+    ids = (str(n) for n in itertools.count())
+    records = [Record(10, b"a"), Record(11, b"b"), Record(12, b"c"), Record(13, b"a")]
+    (arrival,) = decode_records(records, lambda *_: partition, ids, 0.0)
+    assert (arrival.offsets, arrival.done) == ([10, 11, 13], [12])
+    partition.hand_out(arrival.offsets, arrival.done)
+    partition.settle([10])
+    position, bits = partition.snapshot()
+    read = decode(position, encode(position, bits, 0))
+    assert position == 11
+    assert [at for at in range(11, 60) if at in read] == [12, 40]  # 13 is under way again
 
 
 @given(data=st.data())
@@ -241,4 +264,7 @@ def test_a_crash_at_any_moment_repeats_only_the_unfinished_and_what_follows_them
         partition.settle(list(some))
         position, bits = partition.snapshot()
         metadata = encode(position, bits, 0)
-        settled = some.union(done, range(position))
+        settled = settled.difference(out).union(some, done, range(position))
+        assert {
+            at for at in range(position, count) if at in (decode(position, metadata) or ())
+        } == {at for at in settled if at >= position}
