@@ -7,7 +7,7 @@ checked, so that no value of a device ever ends a header line early.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 
 from lru import LRU
@@ -93,6 +93,7 @@ class Requests:
         self._bodiless = omit & frozenset(HTTP_VERBS)
         self._signers = signers
         self._heads: LRU[str, str] = LRU(_ADDRESSES)  # only of verbs with a body
+        self._targets: LRU[str, tuple[str, str]] = LRU(_ADDRESSES)
         self._fields: dict[str, str] = {}  # header name -> line start, names seen to be plain
         self._spelling: dict[str, str] = {}  # lower case -> the one way it stands in _fields
         self.render: Callable[[Delivery], Request] = (
@@ -124,17 +125,16 @@ class Requests:
     def _render_with_care(self, delivery: Delivery) -> Request:
         method, target, headers = self._parts(delivery)
         with_body = method not in self._bodiless
-        lines = _lines(headers)
-        for name in delivery.headers:
-            self._learn(name.lower(), name)
+        lines = self._lines(headers)
         if with_body and not headers.keys() & _RESERVED:
             self._heads[delivery.address] = self._start(method, target, {})
-        return self._whole(method, target, headers, lines, delivery.payload if with_body else None)
+        body = delivery.payload if with_body else None
+        return self._whole(method, target, headers, lines.values(), body)
 
     def _render_signed(self, delivery: Delivery) -> Request:
         method, target, headers = self._parts(delivery)
         body = None if method in self._bodiless else delivery.payload
-        _lines(headers)  # before anything is signed that cannot be sent
+        lines = self._lines(headers)  # before anything is signed that cannot be sent
         path, mark, query = target.partition("?")
         now = datetime.now(UTC)
         for sign in self._signers:
@@ -152,29 +152,60 @@ class Requests:
                 ),
                 now,
             )
-            headers |= {name.lower(): (name, value) for name, value in added}
-        return self._whole(method, target, headers, _lines(headers), body)
+            for name, value in added:
+                low = name.lower()
+                headers[low] = (name, value)
+                lines[low] = f"\r\n{name}: {value}"
+        return self._whole(method, target, headers, lines.values(), body)
 
     def _parts(self, delivery: Delivery) -> tuple[str, str, Headers]:
         """Method, what stands on the request line, and the headers that the message brings."""
         headers = {name.lower(): (name, value) for name, value in delivery.headers.items()}
-        method, path = self._parse(delivery.address)
-        target = on_the_wire(
-            *request_target(
-                self._base,
-                path,
-                new_path=headers.get(PATH_HEADER, _NONE)[1],
-                new_query=headers.get(QUERY_HEADER, _NONE)[1],
-            )
-        )
+        method, target = self._line_of(delivery.address, headers)
         if method in self._bodiless:
             headers.pop("content-type", None)
         elif "content-type" not in headers:
             headers["content-type"] = ("Content-Type", DEFAULT_CONTENT_TYPE)
         return method, target, headers
 
+    def _line_of(self, address: str, headers: Headers) -> tuple[str, str]:
+        """Method and target of the request line."""
+        moved = headers.keys() & _RESERVED
+        known = None if moved else self._targets.get(address)
+        if known is not None:
+            return known
+        method, path = self._parse(address)
+        new_path = headers.get(PATH_HEADER, _NONE)[1]
+        new_query = headers.get(QUERY_HEADER, _NONE)[1]
+        target = on_the_wire(
+            *request_target(self._base, path, new_path=new_path, new_query=new_query)
+        )
+        if not moved:
+            self._targets[address] = (method, target)
+        return method, target
+
+    def _lines(self, headers: Headers) -> dict[str, str]:
+        """The lines of what the message brings, by lower-case name; of those that are ours none.
+
+        Raises DeliveryRefused.
+        """
+        lines: dict[str, str] = {}
+        for low, (name, value) in headers.items():
+            start = self._fields.get(name)
+            if (
+                start is not None
+                and len(value) <= MAX_VALUE_BYTES
+                and value.isascii()
+                and value.isprintable()
+            ):
+                lines[low] = start + value
+            elif low not in _UNSENT:
+                lines[low] = _line(name, value)
+                self._learn(low, name)
+        return lines
+
     def _whole(
-        self, method: str, target: str, headers: Headers, lines: list[str], body: bytes | None
+        self, method: str, target: str, headers: Headers, lines: Iterable[str], body: bytes | None
     ) -> Request:
         """Head and body; *body* is None for methods without one."""
         text = self._start(method, target, headers) + "".join(lines)
@@ -216,11 +247,6 @@ class Requests:
             known = self._spelling[low] = name
         if known == name:
             self._fields[name] = f"\r\n{name}: "
-
-
-def _lines(headers: Headers) -> list[str]:
-    """The lines of what the message brings; of those that are ours none."""
-    return [_line(*header) for low, header in headers.items() if low not in _UNSENT]
 
 
 def _line(name: str, value: str) -> str:
