@@ -19,6 +19,7 @@ WINDOW = 500  # messages in flight per client
 CHUNK = 100
 CHUNKS_A_SECOND = 20.0
 PATIENCE_S = 180.0
+TARGET_DELAY_S = 0.1  # there, and back
 
 
 class Publisher:
@@ -167,6 +168,15 @@ class Stage:
             and self.received() >= self.publisher.said
             and self.at_rest()
         )
+
+    def press(self) -> None:
+        """Have much under way at any moment: a fault between two messages shows nothing."""
+        self.road.proxy("target").slow(TARGET_DELAY_S)
+        if self.road.receiver is not None:  # answers overtake each other
+            self.road.receiver.behave(slowShare=0.1, slowMs=300)
+
+    def relax(self) -> None:
+        self.road.proxy("target").slow(0)
 
     # What scenarios do to it.
 

@@ -23,8 +23,14 @@ from tests.faults.table import Row
 MESSAGES = 40_000 if FULL else 4_000
 THINGS = 200
 REPEAT = int(os.environ.get("STREAMPROC_REPEAT", "1"))
+
+
+def _slug(name: str) -> str:
+    return name.replace("'s", "").replace(",", "").replace(" ", "-")
+
+
 CASES = [
-    pytest.param(scenario, road, id=f"{scenario.name}-{road}-{turn}")
+    pytest.param(scenario, road, id=f"{_slug(scenario.name)}-{road}-{turn}")
     for turn in range(REPEAT)
     for scenario, road in rows()
 ]
@@ -52,6 +58,7 @@ def test_nothing_is_missing_out_of_order_or_stuck(
         stage = Stage(way, play, tmp_path, scenario.options)
         with stage.service as service:
             service.start()
+            stage.press()
             stage.publisher.start()
             try:
                 stage.until_delivered(scenario.mid_load)
@@ -59,6 +66,7 @@ def test_nothing_is_missing_out_of_order_or_stuck(
                 stage.publisher.end()
             finally:
                 stage.publisher.give_up()
+                stage.relax()
             figures: dict[str, int] = {}
 
             def arrived() -> bool:
