@@ -15,6 +15,7 @@ from streamproc.kernels.delivery import Delivery
 from streamproc.kernels.settlement import Ticket, receipts
 from streamproc.store.environment import StoreError
 from streamproc.store.queue import Queue
+from streamproc.worker.gate import Rules
 from streamproc.worker.outlet import Outlet, SpillRule
 from streamproc.worker.spill import Spill
 from streamproc.worker.writer import Writer
@@ -82,6 +83,7 @@ class Bench:
         window: int = 10,
         room: int = 1 << 20,
         capacity: int = 4,
+        rules: Rules | None = None,
     ) -> None:
         self.writer = Writer()
         self.book = DiskBook()
@@ -103,6 +105,7 @@ class Bench:
             ledger=self.book,
             changed=lambda: None,
             spill=SpillRule(disk, path.exists, True, 0.001, window),
+            rules=rules,
         )
         self.outlet.shares_sources = True
         self.script = scripts[0]
