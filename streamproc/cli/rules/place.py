@@ -32,6 +32,10 @@ def inputs(about: About) -> Iterator[Row]:
         count = source.consumer_count
         more: Origin = "default" if count == 1 else "connection"
         yield Row(f"{name} consumers", str(count), more)
+        if source.header_mapping:
+            yield Row(f"{name} sets headers", worded(sorted(source.header_mapping)), "connection")
+        if source.payload_mapping:
+            yield Row(f"{name} mappers", worded(source.payload_mapping), "connection")
         subjects = worded(source.authorization_context)
         yield Row(f"{name} acts as", subjects, "connection")
         if source.enforcement is None:
@@ -50,6 +54,12 @@ def subscriptions(about: About) -> Iterator[Row]:
         yield Row(f"{name} address", worded(shown["address"]), "connection")
         for topic in target.topics:
             yield Row(f"{name} gets", topic, "connection")
+        if target.header_mapping:
+            yield Row(f"{name} sets headers", worded(sorted(target.header_mapping)), "connection")
+        if target.payload_mapping:
+            yield Row(f"{name} mappers", worded(target.payload_mapping), "connection")
+        if (label := target.issued_acknowledgement_label) is not None:
+            yield Row(f"{name} acknowledges", label, "connection")
         readers = worded(target.authorization_context)
         yield Row(f"{name} if these may read", readers, "connection")
     if about.connection.targets and about.connection.sources:
@@ -75,8 +85,7 @@ def outbound(about: About) -> Iterator[Row]:
     if about.endpoint is not None:
         yield Row("checked", "at each connect, on the very address", "default")
         yield Row("redirects", "are not followed", "default")
-        if hasattr(about.service, "http_proxy"):
-            yield about.of_service("http_proxy", "host", "through the proxy")
+        yield about.of_service("http_proxy", "host", "through the proxy")
     yield about.field("validate_certificates", "certificates are checked")
     if connection.ca is not None:
         yield Row("trusted certificates", "the connection's own (ca)", "connection")

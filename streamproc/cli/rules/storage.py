@@ -41,10 +41,18 @@ def parking(about: About) -> Iterator[Row]:
     """Where goes what cannot be delivered."""
     if not about.connection.targets:
         return
+    first = about.of_service("parking", "connection", "goes to")
+    if about.service.parking.connection is None:
+        yield first._replace(value="the store in the data folder")
+    else:
+        yield first._replace(value=f"connection {first.value}, else the store")
+        yield about.of_service("parking", "target", "to its target number")
+        yield about.of_service(
+            "parking", "after_s", "to the store if that does not take it in", " s"
+        )
     yield about.of_service("limits", "parked_messages", "most of the service", " messages")
     yield about.of_service("limits", "parked_bytes", "most of the service, in bytes", " bytes")
-    if hasattr(about.service.limits, "parked_age_s"):
-        yield about.of_service("limits", "parked_age_s", "dropped at the age of", " s")
+    yield about.of_service("limits", "parked_age_s", "dropped at the age of", " s")
     yield Row("when it is full", "deliveries that should be parked wait in their lanes", "default")
 
 

@@ -96,6 +96,21 @@ def test_no_option_is_left_out(file: Path, capsys: pytest.CaptureFixture[str]) -
             assert option.name not in {each.name for each in options(EndpointOptions)}
 
 
+@pytest.mark.parametrize(
+    ("section", "spec"),
+    [
+        ("spill", {"mode": "auto", "afterS": 3, "windowMessages": 9, "maxBytes": 1 << 24}),
+        ("parking", {"connection": "hook", "target": 0, "afterS": 9}),
+        ("hosts", {"allowed": ["example.com"], "blocked": [], "blockedSubnets": []}),
+    ],
+)
+def test_so_it_is_with_other_sections(
+    section: str, spec: dict[str, Any], file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file.write_text(yaml.safe_dump({"connections": [HOOK], section: spec}))
+    assert sum(source == "service" for _, source in told(file, capsys).values()) == len(spec)
+
+
 def test_secrets_are_not_shown(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert explain.main(["hook", "--file", str(file)]) == 0
     out = capsys.readouterr().out
