@@ -6,6 +6,8 @@ import asyncio
 import base64
 import contextlib
 import json
+import subprocess
+import sys
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
@@ -380,3 +382,11 @@ async def test_waits_grow_between_failures(monkeypatch: pytest.MonkeyPatch) -> N
             await made.obtain()
         waits.append(round(made._ask_at - loop.time()))
     assert waits == [1, 2, 4, 90]
+
+
+def test_who_needs_no_tokens_brings_no_client_for_them() -> None:
+    code = (
+        "import sys; import streamproc.connectors.http_push.target;"
+        "sys.exit('aiohttp' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False, timeout=60).returncode == 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import socket
 import ssl
 from collections.abc import AsyncIterator
@@ -16,11 +17,12 @@ from streamproc.config.connection import Connection
 from streamproc.connectors.base import Identity, TargetSpec
 from streamproc.connectors.http_push import safety
 from streamproc.connectors.http_push.config import HttpPushOptions
+from streamproc.connectors.http_push.endpoint import Endpoint
 from streamproc.connectors.http_push.target import HttpPushTarget
 from streamproc.errors import Misconfigured, NotConnected
 from streamproc.kernels.delivery import Delivery
 from tests.conformance.far_http import Server
-from tests.conformance.runner import Tally, soon
+from tests.conformance.runner import Tally, eventually, soon
 
 PEM = Path(__file__).with_name("certificates")
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
@@ -200,3 +202,32 @@ async def test_certificates_that_are_none_are_told(broken: str) -> None:
     async with pushing(context(), ca=ca, credentials=credentials) as (end, _, _):
         with pytest.raises(Misconfigured, match="certificates cannot be used"):
             await soon(end.open())
+
+
+async def test_a_handshake_that_does_not_end_leaves_nothing_behind() -> None:
+    """Nor does one that fails: tried a hundred times a day, for years."""
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(OSError):
+            await reader.read()
+        writer.close()
+
+    silent = await asyncio.start_server(serve, "127.0.0.1", 0)
+    port = silent.sockets[0].getsockname()[1]
+    connection = Connection(id="c", connection_type="http-push", uri=f"https://127.0.0.1:{port}")
+    end = Endpoint(connection)
+    with pytest.raises(NotConnected, match="within"):
+        await end.connect(asyncio.Protocol, 0.05)
+    async with pushing(context("expired"), ca=pem("ca")) as (refusing, _, _):
+        with pytest.raises(Misconfigured):
+            await soon(refusing.open())
+        before = len(os.listdir("/proc/self/fd"))
+        for _ in range(10):
+            with pytest.raises(NotConnected):
+                await end.connect(asyncio.Protocol, 0.02)
+            with pytest.raises(Misconfigured):
+                await soon(refusing.open())
+        await eventually(
+            lambda: len(os.listdir("/proc/self/fd")) <= before, "descriptors are given back"
+        )
+    silent.close()
