@@ -19,6 +19,7 @@ def check(service: Service) -> Iterator[Finding]:
     yield from Policies.findings(service)
     yield from _no_policy(service)
     yield from _host_rules(service)
+    yield from _proxy(service)
     yield from _listeners(service)
     yield from _deaf(service)
     yield from _parking(service)
@@ -48,6 +49,24 @@ def _host_rules(service: Service) -> Iterator[Finding]:
             message="expected a regular expression",
             found=quoted(service.hosts.blocked_regex),
         )
+
+
+def _proxy(service: Service) -> Iterator[Finding]:
+    proxy = service.http_proxy
+    try:
+        if proxy.host:
+            ConnectionUri.parse(f"http://{_bracketed(proxy.host)}:{proxy.port}")
+    except UriInvalid:
+        yield Finding(
+            path=("httpProxy", "host"),
+            message="expected a host name or an address, without scheme and port",
+        )
+    if proxy.password and not proxy.username:
+        yield Finding(path=("httpProxy", "username"), message="expected the user of the password")
+
+
+def _bracketed(host: str) -> str:
+    return f"[{host}]" if ":" in host else host
 
 
 def _listeners(service: Service) -> Iterator[Finding]:

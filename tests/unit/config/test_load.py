@@ -153,6 +153,9 @@ def test_what_cannot_be_read_says_nothing_else(tmp_path: Path) -> None:
         ('connectionsDir: "\\0"', 1, "cannot be read"),
         ("hosts: {blockedSubnets: [x]}", 1, "as CIDR"),
         ("hosts: {blockedRegex: '('}", 1, "regular expression"),
+        ("httpProxy: {host: 'http://proxy:3128'}", 1, "a host name or an address"),
+        ("httpProxy: {host: 'me:secret@proxy'}", 1, "a host name or an address"),
+        ("httpProxy: {host: proxy, password: secret}", 1, "the user of the password"),
     ],
 )
 def test_a_broken_file_is_told(tmp_path: Path, text: str, line: int, words: str) -> None:
