@@ -297,7 +297,7 @@ METRICS_OVERFLOWED = Metric(
 CLIENT_UP = Metric(
     "streamproc_client_up",
     "gauge",
-    "1 when every link of a client is open, 0 otherwise.",
+    "1 when every link of a client is open, or held for a while; 0 otherwise.",
     ("connection", "client"),
     counted_by="master",
 )

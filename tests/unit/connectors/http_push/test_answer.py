@@ -6,6 +6,8 @@ from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from streamproc.config.endpoint import EndpointOptions
 from streamproc.connectors.http_push.answer import Answers, retry_after_s
@@ -61,6 +63,23 @@ def test_the_error_says_status_and_what_the_endpoint_said_on_one_line() -> None:
     assert str(error) == "endpoint answered 409 Conflict: no  such \ufffd field"
     assert error.details["status"] == 409
     assert str(judge(799, None, b"", NOW)) == "endpoint answered 799"
+
+
+dates = st.builds(
+    "{}, {:02d} {} {:04d} {:02d}:{:02d}:{:02d} {}".format,
+    st.sampled_from(["Mon", "Sun", ""]),
+    st.integers(0, 40),
+    st.sampled_from(["Jan", "Feb", "Dec", "Foo"]),
+    st.integers(0, 99_999),
+    *[st.integers(0, 70)] * 3,
+    st.sampled_from(["GMT", "+2359", "-9999", "", "EST", "+99999999"]),
+)
+
+
+@given(st.binary(max_size=40) | dates.map(str.encode))
+def test_whatever_retry_after_says_it_is_a_time_to_wait_or_nothing(value: bytes) -> None:
+    found = retry_after_s(value, NOW)
+    assert found is None or 0 <= found <= YEAR_S
 
 
 def test_410_stops_the_target() -> None:
