@@ -9,6 +9,19 @@ from streamproc.config.connection import Connection
 from streamproc.errors import Misconfigured
 
 
+def client_context(ca: str | None) -> ssl.SSLContext:
+    """TLS 1.2 or later, host name verified; *ca* in the place of the system's authorities.
+
+    The same on every Python: any certificate in *ca* is an anchor, as in Ditto, and private
+    authorities whose certificates lack key identifiers are good enough.
+    """
+    context = ssl.create_default_context(cadata=ca or None)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
+    context.verify_flags &= ~ssl.VERIFY_X509_STRICT
+    return context
+
+
 class Tls:
     """What a connection says of certificates, kept until the first connect."""
 
@@ -20,12 +33,7 @@ class Tls:
     def context(self) -> ssl.SSLContext:
         """TLS 1.2 or later, host name verified. Raises Misconfigured."""
         try:
-            context = ssl.create_default_context(cadata=self._ca or None)
-            context.minimum_version = ssl.TLSVersion.TLSv1_2
-            # The same on every Python: any certificate in ``ca`` is an anchor, as in Ditto, and
-            # private authorities whose certificates lack key identifiers are good enough.
-            context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
-            context.verify_flags &= ~ssl.VERIFY_X509_STRICT
+            context = client_context(self._ca)
             if not self._validate:
                 context.check_hostname = False
                 context.verify_mode = ssl.CERT_NONE

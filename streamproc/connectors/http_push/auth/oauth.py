@@ -22,6 +22,7 @@ from streamproc.connectors.http_push.answer import retry_after_s
 from streamproc.connectors.http_push.auth.token import Token, form_of, token_of
 from streamproc.connectors.http_push.proxy import Proxy, is_direct
 from streamproc.connectors.http_push.safety import Place, Reach
+from streamproc.connectors.http_push.tls import client_context
 from streamproc.errors import ConfigError, Misconfigured, NotConnected, RunnerError
 
 DEADLINE_S = 10.0
@@ -83,8 +84,7 @@ class TokenEndpoint:
         return await self._reach_proxy.places()
 
     async def _post(self, places: list[Place]) -> tuple[Token | RunnerError, float | None]:
-        context = ssl.create_default_context()
-        context.minimum_version = ssl.TLSVersion.TLSv1_2
+        context = client_context(None)
         if self._ca:
             try:
                 context.load_verify_locations(cadata=self._ca)
