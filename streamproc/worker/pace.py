@@ -113,7 +113,10 @@ class Pace:
             elif gate.has_retries:  # it never came to the endpoint
                 gate.retries_ended(sum(each.attempts > 1 for each in deliveries), 0, now)
             return
-        if gate.has_retries:
+        unsent = "unsent" in error.details
+        if gate.has_retries and unsent:  # that try was taken back: it costs nothing
+            gate.retries_ended(sum(each.attempts >= 1 for each in deliveries), 0, now)
+        elif gate.has_retries:
             gate.retries_ended(0, sum(each.attempts > 1 for each in deliveries), now)
         for each in self._samples.keys() & set(deliveries):
             del self._samples[each]
@@ -123,7 +126,7 @@ class Pace:
             gate.stop(str(error))
         elif isinstance(error, DeliveryFailed) and error.retry_after_s is not None:
             gate.asked_to_wait(error.retry_after_s, str(error), now, jitter)
-        elif fresh and "unsent" not in error.details:
+        elif fresh and not unsent:
             gate.failed(fresh, _trouble(error), str(error), now, jitter)
         if gate.is_shut(now) and not self._stale:
             self._stale = set(self._flying)

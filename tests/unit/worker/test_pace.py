@@ -204,6 +204,29 @@ async def test_failing_retries_use_up_the_budget_and_those_that_succeed_do_not()
     await made.close()
 
 
+async def test_a_retry_that_was_not_sent_after_all_costs_the_budget_nothing() -> None:
+    retry = Retry(first_delay_s=0.0001, max_delay_s=0.0001, budget_per_s=1.0, budget_ratio=0.0)
+    left = 100
+
+    def answer(delivery: Delivery) -> RunnerError | None:
+        nonlocal left
+        left -= 1
+        if left == 99:
+            return ill(delivery)
+        if left > 0:  # as connectors do whose endpoint wants nothing now
+            delivery.attempts -= 1
+            return DeliveryFailed("not sent", unsent=True)
+        return None
+
+    made, _, book = outlet(answer, retry=retry, capacity=1)
+    begun = time.monotonic()
+    made.offer(batch("a"))
+    await book.until(lambda: len(book.done) == 1)
+    assert time.monotonic() - begun < 60.0  # at one retry a second it would be 90
+    assert made.pace.standing().state == "well"
+    await made.close()
+
+
 async def test_a_message_that_cannot_be_sent_is_no_probe() -> None:
     made, script, book = outlet(ill)
     made.offer(batch(*"abcd"))
