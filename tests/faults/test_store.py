@@ -160,7 +160,7 @@ def test_rubbish_in_the_place_of_a_store_is_an_error_and_is_left_as_it_is(tmp_pa
 
 def test_a_service_whose_disk_is_full_keeps_what_it_cannot_park(tmp_path: Path) -> None:
     with ends.Receiver() as receiver:
-        receiver.behave(delayMs=20, status=400)
+        receiver.behave(delayMs=300, status=400)  # so that they come one after another
         with Service(tmp_path, config(generator(), push("out", receiver.url))) as service:
             service.start()
             service.eventually(lambda: parked(service) > 10, "some parked")
@@ -176,6 +176,7 @@ def test_a_service_whose_disk_is_full_keeps_what_it_cannot_park(tmp_path: Path) 
             assert ledger["parked"] < MESSAGES
             assert ledger["deliveries in flight"] > 0
             workers = service.worker_pids()
+            receiver.behave(status=400)
             for pid in workers.values():
                 resource.prlimit(
                     pid, resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY)
