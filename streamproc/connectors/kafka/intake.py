@@ -26,7 +26,8 @@ from streamproc.connectors.kafka.room import Room
 from streamproc.connectors.kafka.settings import SESSION_TIMEOUT_S
 from streamproc.errors import Misconfigured, NotConnected, RunnerError
 
-TURN_S = 0.2  # longest native wait
+TURN_S = 0.2  # longest native wait, but for an answer while it is opened:
+LONGEST_ASK_S = 3.0  # each question may take as long as all have so far: brokers may be far away
 BATCH = 500  # messages of one native call
 OPEN_S = 15.0  # for the brokers to answer
 REFUSED_S = 2.0  # ... when none of them takes a connection
@@ -148,7 +149,8 @@ class Intake(threading.Thread):
         """The brokers answer and have our topics, or raise."""
         started = time.monotonic()
         for topic in self._topics:
-            while (why := self._ask(consumer, topic)) is not None:
+            patience = TURN_S
+            while (why := self._ask(consumer, topic, patience)) is not None:
                 waited = time.monotonic() - started
                 if self._ending:
                     raise NotConnected("closed while it was opened")
@@ -156,11 +158,12 @@ class Intake(threading.Thread):
                     raise why
                 if waited > (OPEN_S if self._down_since is None else REFUSED_S):
                     raise why
+                patience = min(max(TURN_S, waited), LONGEST_ASK_S)
                 time.sleep(0.05)
 
-    def _ask(self, consumer: Consumer, topic: str) -> RunnerError | None:
+    def _ask(self, consumer: Consumer, topic: str, patience_s: float) -> RunnerError | None:
         try:
-            found = consumer.list_topics(topic, timeout=TURN_S).topics[topic]
+            found = consumer.list_topics(topic, timeout=patience_s).topics[topic]
         except KafkaException as failure:
             consumer.poll(0)  # serves error_cb
             if self._last_error is None:

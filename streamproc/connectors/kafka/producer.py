@@ -21,7 +21,8 @@ from streamproc.kernels.delivery import Delivery
 T = TypeVar("T")
 OPEN_S = 15.0  # for the brokers to answer
 REFUSED_S = 2.0  # ... when none of them takes a connection
-ASK_S = 0.2  # one native call
+ASK_S = 0.2  # the first native call; the next ones as long as it has taken so far
+LONGEST_ASK_S = 3.0  # brokers may be far away
 FLUSH_S = 2.0  # at close, for what is in flight
 PURGE_S = 0.5
 
@@ -72,12 +73,14 @@ class Run:
 
     def _ask(self, topic: str | None, given_up: threading.Event) -> None:
         started = time.monotonic()
+        waited = 0.0
         while not given_up.is_set():
+            patience = min(max(ASK_S, waited), LONGEST_ASK_S)
             try:
                 if topic is None:
-                    self.producer.list_topics(timeout=ASK_S)
+                    self.producer.list_topics(timeout=patience)
                 else:
-                    self.producer.list_topics(topic, timeout=ASK_S)
+                    self.producer.list_topics(topic, timeout=patience)
             except KafkaException as failure:
                 self.producer.poll(0)  # serves error_cb
                 error = faults.link_error(self._last_error or failure.args[0])
