@@ -14,9 +14,11 @@ import pytest
 
 from tests.brokers.ports import Port
 from tests.e2e import ends
-from tests.e2e.play import NAMESPACE
+from tests.e2e.play import NAMESPACE, Play
 from tests.e2e.service import Service
 from tests.faults.proxy import Proxy
+from tests.faults.road import Road, brokers
+from tests.faults.stage import Stage
 
 MESSAGES = 500
 UNANSWERED = 12  # names that are looked up for ever
@@ -157,3 +159,28 @@ def test_a_connection_that_cannot_open_delays_no_other(
             )
             assert not service.ready()
     closed.release()
+
+
+def test_brokers_that_are_far_away_open_too(
+    tmp_path: Path, real_kafka: object, real_rabbitmq: object
+) -> None:
+    """Half a second there and back, for each question."""
+    with brokers() as broken:
+        for proxy in broken.proxies.values():
+            proxy.slow(0.25)
+        for source, target in (("kafka", "rabbitmq"), ("rabbitmq", "kafka")):
+            with Road(broken, source, target) as road:
+                play = Play(MESSAGES, 20)
+                folder = tmp_path / source
+                folder.mkdir()
+                stage = Stage(road, play, folder, {})
+                with stage.service as service:
+                    service.launch()
+                    service.eventually(service.ready, "open", 40)
+                    road.publish(play.said)
+                    service.eventually(
+                        lambda road=road, play=play: road.collect()["unique"] == play.wanted,
+                        "all arrived",
+                    )
+                    service.eventually(stage.at_rest, "at rest")
+                    assert service.terminate() == 0
