@@ -17,6 +17,7 @@ from typing import NamedTuple
 from streamproc.config.endpoint import EndpointOptions
 from streamproc.connectors.base import Receipts
 from streamproc.connectors.http_push.answer import Answers, of_the_endpoint, unsent
+from streamproc.connectors.http_push.auth.echo import without_proof
 from streamproc.connectors.http_push.auth.tokens import Tokens
 from streamproc.connectors.http_push.endpoint import Endpoint
 from streamproc.connectors.http_push.request import Request, Requests
@@ -184,7 +185,8 @@ class Client:
             self._free(wire, keep)
             self.write((delivery,))
             return
-        error = self._answers.judge(status, retry_after, excerpt, datetime.now(UTC))
+        said = without_proof(excerpt, wire.head)
+        error = self._answers.judge(status, retry_after, said, datetime.now(UTC))
         self._fail((delivery,), error)
         if of_the_endpoint(error):
             self._silence = error

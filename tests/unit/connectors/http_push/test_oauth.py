@@ -19,6 +19,7 @@ from streamproc.config.connection import Connection
 from streamproc.config.service import Hosts, Service
 from streamproc.connectors.base import Identity, TargetSpec
 from streamproc.connectors.http_push.auth import oauth, tokens
+from streamproc.connectors.http_push.auth.echo import without_proof
 from streamproc.connectors.http_push.auth.token import Token, form_of, token_of
 from streamproc.connectors.http_push.auth.tokens import Tokens
 from streamproc.connectors.http_push.config import HttpPushOptions
@@ -325,6 +326,27 @@ async def test_closing_while_a_token_is_awaited() -> None:
         await eventually(lambda: it.issuer.asked == 2, "the request for a token")
         await soon(it.target.close())
         assert [type(error) for _, error in it.tally.refused] == [NotConnected] * 3
+
+
+async def test_an_endpoint_that_repeats_our_token_does_not_get_it_into_errors() -> None:
+    def serve(request: Request) -> bytes:
+        return answer({"you sent": request.headers["authorization"]}, 400)
+
+    async with pushing(serve) as it:
+        it.issuer.answer = lambda _: answer({"access_token": "a-t0ken", "expires_in": 9})
+        client: Any = it.target._client
+        client._tokens._token = None
+        await it.send()
+        ((_, error),) = it.tally.refused
+        assert "Bearer ***" in str(error)
+        assert "t0ken" not in str(error)
+
+
+@pytest.mark.parametrize("cut", range(1, 12))
+def test_nor_the_beginning_of_it(cut: int) -> None:
+    head = b"POST / HTTP/1.1\r\nAuthorization: Basic c2VjcmV0LXBhc3M=\r\n\r\n"
+    said = without_proof(b"you: c2VjcmV0LXBhc3M="[:-cut], head)
+    assert said == b"you: ***"
 
 
 def test_secrets_go_over_https() -> None:
