@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from tests.brokers.ports import Port
 from tests.conformance.far_http import NO_CONTENT, Request, Server
 from tests.e2e import ends
 from tests.e2e.play import NAMESPACE
@@ -129,3 +130,28 @@ def test_a_secret_changes_while_the_service_runs(tmp_path: Path) -> None:
     for each in (OLD, NEW, KEY.splitlines()[1]):
         assert each not in said
     assert len(signed.names) >= signed.seen["new"]
+
+
+def test_the_settings_of_the_service_reach_its_connections(tmp_path: Path) -> None:
+    """A proxy that nobody runs: the link says so, and nothing goes around it."""
+    signed = Signed()
+    port = Port()
+    with serving(signed) as url:
+        made = config(url)
+        made["connections"][1] = push("hook", url)
+        made["httpProxy"] = {
+            "host": "127.0.0.1",
+            "port": int(port),
+            "username": "me",
+            "password": "pr0xy-pass",
+        }
+        with Service(tmp_path, made) as service:
+            service.launch()
+
+            def said() -> str:
+                clients = service.status()["clients"]
+                return str([each["links"] for each in clients if each["connection"] == "hook"])
+
+            service.eventually(lambda: f"proxy 127.0.0.1:{int(port)}" in said(), "refused")
+            assert "pr0xy-pass" not in service.log.read_text() + said()
+    assert not any(signed.seen.values())
