@@ -48,7 +48,7 @@ def config(*connections: dict[str, Any], **more: Any) -> dict[str, Any]:
     return {
         "workers": 2,
         "retry": {"firstDelayS": 0.05, "maxDelayS": 0.2},
-        "supervision": {"firstBackoffS": 0.1},
+        "supervision": {"firstBackoffS": 0.1, "drainS": 5},
         **ends.policies(),
         "connections": list(connections),
         **more,
