@@ -193,6 +193,8 @@ class Gather:
             chain = group.chains[0]
             if batch and len(chain.members[0].payload) >= room:
                 break
+            if chain.run > most - len(batch) and 2 * len(batch) >= most:
+                break  # cut short, a loud thing would get less than half of what it can have
             group.chains.popleft()
             group.count -= chain.run
             group.size -= chain.run_size

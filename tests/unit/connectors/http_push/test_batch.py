@@ -433,6 +433,22 @@ async def test_a_request_has_at_most_so_many_messages() -> None:
         assert it.bodies == [[0, 1, 2], [3, 4, 5], [6, 7]]
 
 
+async def test_what_a_loud_thing_says_is_not_cut_into_small_pieces() -> None:
+    async with push(max_messages=10, parallelism=4) as it:
+        others = [delivery(n, key=f"k{n}") for n in range(6)]
+        it.tally.write(it.target, others + [delivery(n, key="loud") for n in range(10, 25)])
+        await it.tally.all_in()
+        assert sorted(it.bodies) == [
+            list(range(6)),
+            list(range(10, 20)),
+            list(range(20, 25)),
+        ]
+    async with push(max_messages=10, parallelism=4) as it:
+        it.tally.write(it.target, others[:4] + [delivery(n, key="loud") for n in range(10, 25)])
+        await it.tally.all_in()
+        assert sorted(it.bodies) == [[0, 1, 2, 3, *range(10, 16)], list(range(16, 25))]
+
+
 @pytest.mark.parametrize(
     ("format_", "most", "sizes"),
     [
