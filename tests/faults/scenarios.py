@@ -6,6 +6,8 @@ many windows of in-flight messages may be doubled; 0 where nothing is lost sight
 
 from __future__ import annotations
 
+import os
+import signal
 import threading
 import time
 from collections.abc import Callable
@@ -54,6 +56,17 @@ def kill_worker(side: str, stage: Stage) -> None:
 
 def kill_master(stage: Stage) -> None:
     stage.kill_master()
+    began = time.monotonic()
+    stage.service.start()
+    stage.until_flowing(began)
+
+
+def kill_all(stage: Stage) -> None:
+    """Master and workers at once, as when a machine loses power: nobody delivers what is left."""
+    pids = [stage.service.pid, *stage.service.worker_pids().values()]
+    for pid in pids:
+        os.kill(pid, signal.SIGKILL)
+    stage.service.wait()
     began = time.monotonic()
     stage.service.start()
     stage.until_flowing(began)
@@ -260,6 +273,7 @@ SCENARIOS: tuple[Scenario, ...] = (
     Scenario("source's worker killed", both(kill_worker, "source"), (KH, RK, KR)),
     Scenario("target's worker killed", both(kill_worker, "target"), (RK, KR, KH)),
     Scenario("master killed", kill_master, (KH, RK, KR)),
+    Scenario("everything killed", kill_all, (KH, RK, KR)),
     Scenario("SIGTERM under load", terminate, (KR, RK, KH), windows=0),
     Scenario("SIGHUP under load", reload, windows=0),
     Scenario("source's broker stopped", both(stop_broker, "source"), in_short=False),
