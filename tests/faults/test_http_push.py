@@ -55,7 +55,7 @@ SCENARIOS = [
     Scenario("answers at once"),
     Scenario("answers after 5 ms", {"delayMs": 5}),
     Scenario("answers after 50 ms", {"delayMs": 50}, spills=True),
-    Scenario("1 of 100 after 2 s", {"delayMs": 1, "slowShare": 0.01, "slowMs": 2000}, spills=True),
+    Scenario("1 of 100 after 2 s", {"delayMs": 1, "slowShare": 0.01, "slowMs": 2000}, spills=FULL),
     Scenario("1 % 503", {"failedShare": 0.01}),
     Scenario(
         "429, Retry-After: 1",
