@@ -132,7 +132,8 @@ class Proxy:
         link = _Link(self._network, reader, writer)
         self._links.add(link)
         try:
-            await link.run(self.target)
+            with contextlib.suppress(asyncio.CancelledError):  # it was reset
+                await link.run(self.target)
         finally:
             self._links.discard(link)
 
