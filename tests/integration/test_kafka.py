@@ -9,7 +9,7 @@ from collections import Counter
 import pytest
 
 from streamproc.connectors.base import Verdict
-from streamproc.connectors.kafka import intake, settings
+from streamproc.connectors.kafka import brokers, intake, settings
 from streamproc.connectors.kafka.source import KafkaSource
 from streamproc.errors import (
     DeliveryFailed,
@@ -486,7 +486,7 @@ async def test_a_broker_that_is_killed_and_comes_back_costs_no_message_and_no_or
 ):
     """However long this machine takes to start it: nothing is given up meanwhile."""
     monkeypatch.setattr(settings, "DELIVERY_TIMEOUT_S", 250.0)
-    monkeypatch.setattr(intake, "DOWN_S", 250.0)
+    monkeypatch.setattr(brokers, "DOWN_S", 250.0)
     with real_kafka() as kafka:
         kafka.create_topic(fresh_name, 2)
         bed, receipts = Bed(kafka, fresh_name), Receipts()

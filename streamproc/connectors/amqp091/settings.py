@@ -9,7 +9,7 @@ from urllib.parse import unquote
 
 from streamproc.config.uri import ConnectionUri, UriInvalid
 from streamproc.connectors.base import SourceSpec, TargetSpec
-from streamproc.connectors.http_push.tls import Tls
+from streamproc.connectors.tls import Tls
 from streamproc.errors import Misconfigured
 from streamproc.version import VERSION
 

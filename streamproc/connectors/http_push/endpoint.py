@@ -17,7 +17,7 @@ from streamproc.connectors.http_push.address import base_path
 from streamproc.connectors.http_push.dial import dial
 from streamproc.connectors.http_push.proxy import Proxy, is_direct
 from streamproc.connectors.http_push.safety import Reach
-from streamproc.connectors.http_push.tls import Tls
+from streamproc.connectors.tls import Tls
 from streamproc.errors import ConfigError, Misconfigured, NotConnected
 
 _CLOSED_EARLY = (ssl.SSLEOFError, ssl.SSLZeroReturnError)

@@ -16,6 +16,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Topic
 
 from streamproc.connectors.kafka import faults
 from streamproc.connectors.kafka.behind import Behind
+from streamproc.connectors.kafka.brokers import Brokers
 from streamproc.connectors.kafka.commits import EVERY_S, Commits
 from streamproc.connectors.kafka.finished import Finished, Foreign
 from streamproc.connectors.kafka.finished import decode as decode_metadata
@@ -26,19 +27,12 @@ from streamproc.connectors.kafka.room import Room
 from streamproc.connectors.kafka.settings import SESSION_TIMEOUT_S
 from streamproc.errors import Misconfigured, NotConnected, RunnerError
 
-TURN_S = 0.2  # longest native wait, but for an answer while it is opened:
-LONGEST_ASK_S = 3.0  # each question may take as long as all have so far: brokers may be far away
+TURN_S = 0.2  # longest native wait, but for an answer while it is opened
 BATCH = 500  # messages of one native call
-OPEN_S = 15.0  # for the brokers to answer
-REFUSED_S = 2.0  # ... when none of them takes a connection
-UNKNOWN_S = 2.0  # a topic may be too new for this broker
 ASK_S = 5.0  # for offsets, at an assignment
-DOWN_S = 30.0  # all brokers away for longer: the link is lost
 ANSWER_S = 0.002  # between two looks for the answer to a commit
 PAUSE_AFTER_S = 2.0  # without room for longer: pause, and serve the group
 DRAIN_S = min(5.0, SESSION_TIMEOUT_S / 2)  # for the runner, at a revocation
-
-
 UNBOUNDED = 1 << 62
 
 
@@ -68,8 +62,12 @@ class Intake(threading.Thread):
         most: int,
     ) -> None:
         super().__init__(name=f"kafka-{settings['client.id']}", daemon=True)
-        self._settings = settings | {"error_cb": self._on_error, "on_commit": self._on_commit}
         self._topics = list(topics)
+        self._brokers = Brokers(self._topics, lambda: self._ending)
+        self._settings = settings | {
+            "error_cb": self._brokers.complained,
+            "on_commit": self._on_commit,
+        }
         self._room = room
         self._loop = loop
         self._from_end = from_end
@@ -77,14 +75,11 @@ class Intake(threading.Thread):
         self._commits = Commits(skip_settled=skip_settled, most=most, tell=loop.noted)
         self.owed = Owed(most if skip_settled else UNBOUNDED, self._here)
         self._partitions: dict[tuple[str, int], Partition] = {}
-        self._known: dict[str, int] = {}  # topic -> its partitions when we opened
         self._paused: set[Partition] = set()
         self._news: deque[Partition] = deque()  # something to commit
         self._settled = 0  # messages; written by the event loop
         self._orders: deque[Callable[[Consumer], None]] = deque()
         self._rewinds: dict[Partition, tuple[float, int]] = {}  # -> (when, offset)
-        self._last_error: KafkaError | None = None
-        self._down_since: float | None = None
         self._full_since: float | None = None
         self._ids = correlation_ids()
         self.behind = Behind()
@@ -121,7 +116,7 @@ class Intake(threading.Thread):
         consumer: Consumer | None = None
         try:
             consumer = Consumer(self._settings)
-            self._check(consumer)
+            self._brokers.check(consumer)
             consumer.subscribe(
                 self._topics,
                 on_assign=self._on_assign,
@@ -145,42 +140,8 @@ class Intake(threading.Thread):
                 self._leave(consumer)
             self._loop.ended(error)
 
-    def _check(self, consumer: Consumer) -> None:
-        """The brokers answer and have our topics, or raise."""
-        started = time.monotonic()
-        for topic in self._topics:
-            patience = TURN_S
-            while (why := self._ask(consumer, topic, patience)) is not None:
-                waited = time.monotonic() - started
-                if self._ending:
-                    raise NotConnected("closed while it was opened")
-                if isinstance(why, Misconfigured) and waited > UNKNOWN_S:
-                    raise why
-                if waited > (OPEN_S if self._down_since is None else REFUSED_S):
-                    raise why
-                patience = min(max(TURN_S, waited), LONGEST_ASK_S)
-                time.sleep(0.05)
-
-    def _ask(self, consumer: Consumer, topic: str, patience_s: float) -> RunnerError | None:
-        try:
-            found = consumer.list_topics(topic, timeout=patience_s).topics[topic]
-        except KafkaException as failure:
-            consumer.poll(0)  # serves error_cb
-            if self._last_error is None:
-                return NotConnected(faults.words(failure.args[0]))
-            return faults.link_error(self._last_error)
-        if found.error is None:
-            self._known[topic] = len(found.partitions)
-            return None
-        if found.error.code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
-            return Misconfigured(f"topic {topic!r} does not exist")
-        if found.error.code() in faults.PASSING:
-            return NotConnected(faults.words(found.error))
-        return Misconfigured(f"topic {topic!r}: {faults.words(found.error)}")
-
     def _turn(self, consumer: Consumer) -> None:
-        if self._last_error is not None and self._last_error.fatal():
-            raise faults.link_error(self._last_error)
+        self._brokers.check_fatal()
         self._obey(consumer)
         room = self._room.left() if self._reading else 0
         if not room:
@@ -190,7 +151,7 @@ class Intake(threading.Thread):
         self._hold(consumer, everything=False)
         messages = consumer.consume(1, self._patience(TURN_S))
         if not messages:
-            self._probe(consumer)
+            self._brokers.probe(consumer)
             return
         if room > 1:
             messages += consumer.consume(min(room - 1, BATCH), 0)
@@ -228,7 +189,7 @@ class Intake(threading.Thread):
         for message in errors:
             self._judge(message)
         good = [message for message in messages if message.error() is None] if errors else messages
-        self._down_since = None
+        self._brokers.answered()
         arrivals = decode(cast(list[Record], good), self._home, self._ids, time.time() * 1000)
         if arrivals and self._reading:
             self._room.put(arrivals)
@@ -317,18 +278,6 @@ class Intake(threading.Thread):
             if self._partitions.get((partition.topic, partition.number)) is partition:
                 self._commits.changed(partition)
 
-    def _probe(self, consumer: Consumer) -> None:
-        """All brokers are down, as it seems: see whether one answers, and not for ever."""
-        if self._down_since is None:
-            return
-        try:
-            consumer.list_topics(self._topics[0], timeout=TURN_S)
-        except KafkaException as failure:
-            if time.monotonic() - self._down_since > DOWN_S:
-                raise faults.link_error(self._last_error or failure.args[0]) from failure
-        else:
-            self._down_since = self._last_error = None
-
     def _leave(self, consumer: Consumer) -> None:
         try:
             self._hear_news()
@@ -337,14 +286,6 @@ class Intake(threading.Thread):
             pass  # the group will find out; what was not committed comes again
 
     # Callbacks of librdkafka, inside consume, poll and close.
-
-    def _on_error(self, error: KafkaError) -> None:
-        if error.code() == KafkaError._ALL_BROKERS_DOWN:
-            if self._down_since is None:
-                self._down_since = time.monotonic()
-            if self._last_error is not None:
-                return  # said more
-        self._last_error = error
 
     def _on_commit(self, error: KafkaError | None, places: list[TopicPartition]) -> None:
         self._commits.ended(error, places, self._find)
@@ -364,7 +305,7 @@ class Intake(threading.Thread):
             self._partitions[place.topic, place.partition] = Partition(
                 place.topic, place.partition, finished=finished
             )
-            is_new = place.offset < 0 and place.partition < self._known.get(place.topic, 0)
+            is_new = place.offset < 0 and place.partition < self._brokers.known.get(place.topic, 0)
             if is_new and self._from_end:
                 place = self._end(consumer, place)
                 fresh.append(place)

@@ -22,7 +22,7 @@ from streamproc.connectors.http_push.answer import retry_after_s
 from streamproc.connectors.http_push.auth.token import Token, form_of, token_of
 from streamproc.connectors.http_push.proxy import Proxy, is_direct
 from streamproc.connectors.http_push.safety import Place, Reach
-from streamproc.connectors.http_push.tls import client_context
+from streamproc.connectors.tls import client_context
 from streamproc.errors import ConfigError, Misconfigured, NotConnected, RunnerError
 
 DEADLINE_S = 10.0

@@ -85,7 +85,7 @@ def thread(loop, monkeypatch) -> Intake:
         skip_settled=True,
         most=100,
     )
-    made._known["t"] = 4
+    made._brokers.known["t"] = 4
     return made
 
 
