@@ -172,7 +172,7 @@ class Road:
                 uri = f"amqp://guest:guest@127.0.0.1:{port}/"
                 return common | {"connectionType": "amqp-091", "uri": uri}
             case _:
-                options = {"parallelism": "16"}
+                options = {"parallelism": "64"}
                 uri = f"http://127.0.0.1:{port}"
                 return common | {
                     "connectionType": "http-push",

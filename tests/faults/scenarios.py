@@ -272,7 +272,7 @@ QUICK_RETRY = {"retry": {"firstDelayS": 0.05, "maxDelayS": 0.5}}
 SCENARIOS: tuple[Scenario, ...] = (
     Scenario("source's worker killed", both(kill_worker, "source"), (KH, RK, KR)),
     Scenario("target's worker killed", both(kill_worker, "target"), (RK, KR, KH)),
-    Scenario("master killed", kill_master, (KH, RK, KR)),
+    Scenario("master killed", kill_master, (KH, RK, KR), in_short=False),
     Scenario("everything killed", kill_all, (KH, RK, KR)),
     Scenario("SIGTERM under load", terminate, (KR, RK, KH), windows=0),
     Scenario("SIGHUP under load", reload, windows=0),
@@ -283,16 +283,16 @@ SCENARIOS: tuple[Scenario, ...] = (
     Scenario("source's link cut", both(cut, "source"), windows=3),
     Scenario("target's link cut", both(cut, "target"), windows=3),
     Scenario("source's link frozen", both(freeze, "source")),
-    Scenario("target's link frozen", both(freeze, "target")),
-    Scenario("source's link half closed", both(half_close, "source")),
+    Scenario("target's link frozen", both(freeze, "target"), in_short=False),
+    Scenario("source's link half closed", both(half_close, "source"), in_short=False),
     Scenario("target's link half closed", both(half_close, "target")),
-    Scenario("rebalance storm", rebalance_storm, (KH, KR)),
+    Scenario("rebalance storm", rebalance_storm, (KR, KH)),
     Scenario("member fenced", fenced, (KR,)),
     Scenario("partitions added", more_partitions, (KR,), windows=0),
     Scenario("source's queue recreated", queue_recreated, (RK,), windows=0),
     Scenario("target's queue recreated", out_queue_recreated, (KR,), windows=0, parks=True),
-    Scenario("memory alarm", alarm, BOTH, windows=0),
-    Scenario("slow target, Zipf keys", slow_target, (KH, RH), windows=0, zipf=1.1),
+    Scenario("memory alarm", alarm, BOTH, windows=0, in_short=False),
+    Scenario("slow target, Zipf keys", slow_target, (KH, RH), windows=0, zipf=1.1, in_short=False),
     Scenario("target answers 503", failing_target, (KH,), windows=0, options=QUICK_RETRY),
     Scenario("target down", both(down, "target"), (KH, RH)),
 )
@@ -303,6 +303,7 @@ SHORT_ROADS = {
     "source's link cut": RK,
     "source's link frozen": RK,
     "target's link half closed": RK,
+    "target down": RH,
 }
 
 

@@ -14,7 +14,7 @@ import pytest
 
 from tests.brokers.ports import Port
 from tests.e2e import ends
-from tests.e2e.play import NAMESPACE, Play
+from tests.e2e.play import FULL, NAMESPACE, Play
 from tests.e2e.service import Service
 from tests.faults.proxy import Proxy
 from tests.faults.road import Road, brokers
@@ -168,7 +168,7 @@ def test_brokers_that_are_far_away_open_too(
     with brokers() as broken:
         for proxy in broken.proxies.values():
             proxy.slow(0.25)
-        for source, target in (("kafka", "rabbitmq"), ("rabbitmq", "kafka")):
+        for source, target in (("kafka", "rabbitmq"), ("rabbitmq", "kafka"))[: 2 if FULL else 1]:
             with Road(broken, source, target) as road:
                 play = Play(MESSAGES, 20)
                 folder = tmp_path / source
