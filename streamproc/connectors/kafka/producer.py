@@ -45,7 +45,11 @@ class Run:
         """Return when a broker answers. Raises NotConnected or Misconfigured."""
         try:
             run = Run(settings)
-            run._ask(topic, given_up)
+            try:
+                run._ask(topic, given_up)
+            except BaseException:
+                run.end()
+                raise
         except KafkaException as failure:
             raise faults.link_error(failure.args[0]) from failure
         except (ValueError, TypeError) as failure:  # a setting librdkafka does not take
@@ -70,6 +74,9 @@ class Run:
             if len(producer):
                 producer.purge(blocking=False)
                 producer.flush(PURGE_S)
+        # It knows our callback, and we know it: its threads and sockets would stay until
+        # somebody looks for cycles.
+        del self.producer
 
     def _ask(self, topic: str | None, given_up: threading.Event) -> None:
         started = time.monotonic()
