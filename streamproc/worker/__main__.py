@@ -14,7 +14,7 @@ from streamproc.config.service import Log
 from streamproc.control import EXIT_CONFIG
 from streamproc.telemetry import events as tell
 from streamproc.telemetry.slots import Block
-from streamproc.worker.collector import collect_seldom
+from streamproc.worker.collector import collect_regularly, collect_seldom
 from streamproc.worker.listeners import Listeners
 from streamproc.worker.process import Worker
 
@@ -45,6 +45,7 @@ def main() -> int:
     collect_seldom()
 
     async def run() -> int:
+        collect_regularly()
         worker = Worker(options.index, options.bus_dir, block, listeners)
         return await worker.run(control, bus)
 
