@@ -7,8 +7,11 @@ FOR    ?=
 T      ?= tests
 REPORT ?= build/junit.xml
 REPEAT ?= 1
+JOBS   ?= 3
 BIN     = $(VENV)/bin
 PYTEST  = $(BIN)/python -m pytest
+# Most tests wait for brokers and processes: more at once than there are cores. A file stays whole.
+BESIDE  = -n $(JOBS) --dist loadfile --no-loadscope-reorder
 
 # Types are checked in what tests stand on, too; the rest of the tests are read by people.
 TYPED_TESTS = tests/brokers tests/conftest.py tests/faults/proxy.py tests/integration/test_brokers.py
@@ -33,11 +36,11 @@ brokers: setup ## get Kafka, RabbitMQ and Mosquitto for the tests
 demo: setup ## run the main job, no broker needed (FOR=20s)
 	$(BIN)/streamproc demo $(if $(FOR),--for $(FOR))
 
-test: setup brokers check ## check, then all tests, on real brokers (T="tests/e2e -k kafka")
-	$(PYTEST) $(T) --junit-xml=$(REPORT)
+test: setup brokers check ## check, then all tests, on real brokers (T="tests/e2e -k kafka", JOBS=0)
+	$(PYTEST) $(T) $(BESIDE) --junit-xml=$(REPORT)
 
 test-unit: setup ## tests that need no broker
-	$(PYTEST) $(T) -m "not integration and not e2e and not faults"
+	$(PYTEST) $(T) $(BESIDE) -m "not integration and not e2e and not faults"
 
 test-sanitize: setup ## kernel tests with bounds checks, AddressSanitizer and UBSan
 	@tools/sanitize.sh $(BIN)/python

@@ -30,6 +30,7 @@ FOLDERS = (
     "typing",
     "unit",
 )
+WAITING = ("faults", "e2e", "integration")
 B = TypeVar("B", bound=Broker)
 
 # No deadline: a busy machine is not a slow program.
@@ -48,11 +49,18 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The folder is the marker."""
+    """The folder is the marker. Files that wait for brokers begin first: run side by side, the
+    others fill the gaps.
+    """
     for item in items:
-        folder = item.path.relative_to(HERE).parts[0] if item.path.is_relative_to(HERE) else ""
-        if folder in FOLDERS:
-            item.add_marker(folder)
+        if folder(item) in FOLDERS:
+            item.add_marker(folder(item))
+    items.sort(key=lambda item: folder(item) not in WAITING)
+
+
+def folder(item: pytest.Item) -> str:
+    """The folder of tests/ that it is in."""
+    return item.path.relative_to(HERE).parts[0] if item.path.is_relative_to(HERE) else ""
 
 
 def pytest_report_header() -> list[str]:

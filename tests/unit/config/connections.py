@@ -55,7 +55,14 @@ def good(kind: str) -> dict[str, Any]:
     return copy.deepcopy(connection)
 
 
-GONE = object()
+class Gone:
+    """A name that is the same in every process: it is part of those of tests."""
+
+    def __repr__(self) -> str:
+        return "GONE"
+
+
+GONE = Gone()
 
 
 def changed(connection: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
