@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.error
 import urllib.request
@@ -26,7 +28,8 @@ class Service:
 
     def __init__(self, folder: Path, config: dict[str, Any]) -> None:
         self.folder = folder
-        self.runtime = folder / "run"
+        # Not in *folder*: names of sockets have 100 bytes at most, and those of tests are long.
+        self.runtime = Path(tempfile.mkdtemp(prefix="streamproc-"))
         self.config_file = folder / "service.yaml"
         self.config = {
             "dataDir": str(folder / "data"),
@@ -48,7 +51,6 @@ class Service:
     def launch(self) -> None:
         """Start it."""
         self.write_config()
-        self.runtime.mkdir(exist_ok=True)
         (self.runtime / "management").unlink(missing_ok=True)
         command = [sys.executable, "-m", "streamproc", "run", str(self.config_file)]
         command += ["--runtime-dir", str(self.runtime)]
@@ -173,11 +175,16 @@ class Service:
 
     def __exit__(self, *_: object) -> None:
         if self._process is None:
+            self._forget()
             return
         for pid in descendants(self._process.pid):
             _kill(pid)
         _kill(self._process.pid)
         self._process.wait(30)
+        self._forget()
+
+    def _forget(self) -> None:
+        shutil.rmtree(self.runtime, ignore_errors=True)
 
 
 def descendants(pid: int) -> list[int]:
