@@ -20,7 +20,7 @@ from streamproc.errors import StreamprocError
 AT_ONCE = 500
 ANSWER_S = 30.0  # the service answers within 20
 AGAIN_S = 0.5  # where nobody could take any
-PLACED_WITHIN_S = 10.0  # a client that moves is nowhere for a moment
+PLACED_WITHIN_S = 20.0  # a client that moves is nowhere for a moment
 TOLD_EVERY_S = 1.0
 
 _CONCLUDED = ("delivered", "spilled", "parked", "missing")

@@ -28,6 +28,7 @@ from streamproc.control import (
     FromWorker,
     Ready,
     Replay,
+    Replayed,
     Report,
     Stop,
     frame,
@@ -128,7 +129,9 @@ class Worker:
                     self._assign = message
                     self._wake.set()
                 elif isinstance(message, Replay):
-                    if self._replays is not None:
+                    if self._replays is None:  # no Assign yet: no client lives here
+                        self._tell(Replayed(message.number, {}))
+                    else:
                         self._replays.replay(message, self._tell)
                 else:
                     self._stop = message

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -137,13 +138,21 @@ def test_workers_killed_under_load_park_nothing(
             for number in range(4):
                 share = play.said[number * MESSAGES : (number + 1) * MESSAGES]
                 rabbitmq.publish(fresh_name, ((s.body, {"device_id": s.device}) for s in share))
-                for pid in service.worker_pids().values():
+                before = set(service.worker_pids().values())
+                for pid in before:
                     os.kill(pid, signal.SIGKILL)
+                service.eventually(partial(_replaced, service, before), "in other processes")
                 service.eventually(service.ready, "whole again")
             service.eventually(lambda: receiver.figures()["unique"] == play.wanted, "all arrived")
             assert receiver.figures()["out_of_order"] == 0
             assert service.terminate() == 0
     assert parked(tmp_path) == []
+
+
+def _replaced(service: Service, before: set[int]) -> bool:
+    """Whether as many others run (killed ones are shown until their end was noticed)."""
+    now = set(service.worker_pids().values())
+    return len(now) == len(before) and now.isdisjoint(before)
 
 
 def _lives_through(service: Service, receiver: ends.Receiver, play: Play) -> None:
