@@ -17,6 +17,7 @@ from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 from streamproc.errors import RunnerError, SignalError
 from streamproc.kernels.delivery import Delivery
+from streamproc.protocol.acks import Aggregate
 
 
 class Can(enum.Flag):
@@ -100,6 +101,14 @@ class Numbered(Protocol):
     def numbers(self) -> Mapping[str, float]:
         """By their names in ``telemetry.metrics.SOURCE_NUMBERS``: gauges as they are now,
         counters since the source was made. Asked about every second; must be quick."""
+
+
+@runtime_checkable
+class Acknowledging(Protocol):
+    """A source whose senders hear what their messages were answered."""
+
+    def acknowledge(self, results: Mapping[int, Aggregate]) -> None:
+        """By token, what those asked for has come to. ``settle`` follows. Never raises."""
 
 
 class Receipts(Protocol):

@@ -1,5 +1,7 @@
 from typing import Any, final
 
+from streamproc.protocol.acks import Wanted
+
 @final
 class Delivery:
     @property
@@ -17,6 +19,7 @@ class Delivery:
     @property
     def place(self) -> int: ...
     owner: Any
+    wanted: Wanted | None
     attempts: int
     born: float
     def __new__(

@@ -15,6 +15,8 @@ from streamproc.kernels.signal import ABSENT
 from streamproc.protocol.errors import shown
 from streamproc.protocol.headers import CHECKED
 
+NO_CONTENT: Final = 204
+WEAK: Final = 200
 TIMEOUT: Final = 408
 MIXED: Final = 424
 """The status of an aggregate whose acknowledgements do not agree."""
@@ -42,6 +44,47 @@ class Acknowledgement(NamedTuple):
     @property
     def successful(self) -> bool:
         return 200 <= self.status <= 299
+
+
+class Wanted:
+    """The acknowledgement that a delivery is to bring. Its target, or who gives up on it, fills
+    ``answer``; where nobody does, its receipt alone is the answer. ``kept``: it was parked, so
+    nothing is gained by sending its message again.
+    """
+
+    __slots__ = ("answer", "kept", "label", "max_bytes")
+
+    def __init__(self, label: str, max_bytes: int) -> None:
+        self.label = label
+        self.max_bytes = max_bytes  # of the payload
+        self.answer: Acknowledgement | None = None
+        self.kept = False
+
+    def answered(self, status: int, payload: Any = ABSENT) -> None:
+        """What the target says. A payload that does not fit is left out, and that is said."""
+        if payload is not ABSENT and len(orjson.dumps(payload)) > self.max_bytes:
+            payload = {"message": f"the answer has more than {self.max_bytes} bytes"}
+        self.answer = Acknowledgement(self.label, status, payload)
+
+    def refused(self, error: Exception) -> None:
+        """It is parked because of *error*: what the endpoint answered last, if that was it."""
+        self.kept = True
+        details = error.details if isinstance(error, StreamprocError) else {}
+        status = details.get("status")
+        if isinstance(status, int):
+            if self.answer is None or self.answer.status != status:
+                self.answered(status, {"message": str(error)})
+        else:
+            found = of_error(self.label, error)
+            self.answered(found.status if found.status >= 400 else 500, found.payload)
+
+    def forget(self) -> None:
+        """Its delivery is made anew."""
+        self.answer, self.kept = None, False
+
+    def receipt(self) -> Acknowledgement:
+        """What it has come to, once it has its receipt."""
+        return self.answer or Acknowledgement(self.label, NO_CONTENT)
 
 
 class Aggregate(NamedTuple):

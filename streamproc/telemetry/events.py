@@ -9,7 +9,8 @@ developers. ``configure`` is called once by each process before anything happens
 from __future__ import annotations
 
 import signal
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 import structlog
 
@@ -237,6 +238,21 @@ def message_rejected(connection: str, source: str, error: StreamprocError, count
         cause=error.code,
         error=str(error),
         count=count,
+    )
+
+
+def acknowledgement_failed(
+    connection: str, source: str, answers: Mapping[str, Mapping[str, Any]], count: int, again: int
+) -> None:
+    """*count* messages did not get the acknowledgements they asked for; those of the first are
+    *answers*. Of them *again* are sent again by the source."""
+    _log.warning(
+        "acknowledgement_failed",
+        connection=connection,
+        source=source,
+        statuses={label: answer["status"] for label, answer in answers.items()},
+        count=count,
+        redelivered=again,
     )
 
 

@@ -4,7 +4,9 @@ A worker opens one connection to each peer that it sends to; receipts return on 
 connection. A frame is a 4-byte length and a msgpack array ``[kind, client, items]``:
 
     "h"  hello       items: index of the sender
-    "d"  deliveries  items: [epoch, [[number, target, key, address, headers, payload], ...]]
+    "d"  deliveries  items: [epoch, [[number, target, key, address, headers, payload], ...],
+                             {number: [label, bytes]}]   acknowledgements they are to bring
+    "a"  answers     items: [[number, status, payload, kept], ...]   before their receipts
     "r"  receipts    items: [number, ...]                delivered
     "p"  parked      items: [[number, cause], ...]
     "s"  spilled     items: [number, ...]                durable on the peer's disk
@@ -29,10 +31,13 @@ from contextlib import suppress
 from typing import Any, Protocol, cast
 
 import msgspec
+import orjson
 
 from streamproc.control import LENGTH
 from streamproc.kernels.delivery import Delivery
 from streamproc.kernels.settlement import Ticket
+from streamproc.kernels.signal import ABSENT
+from streamproc.protocol.acks import Wanted
 from streamproc.telemetry import metrics
 from streamproc.telemetry.slots import Block, Slot
 from streamproc.worker.crash import watch
@@ -41,13 +46,17 @@ MAX_FRAME_BYTES = 256 << 20
 FIRST_RECONNECT_S = 0.02
 MAX_RECONNECT_S = 0.5
 
+Answered = tuple[int, int, bytes | None, bool]
+"""Number, status, payload as JSON, whether it is parked."""
+
 _encode = msgspec.msgpack.Encoder().encode
 _decode_any = msgspec.msgpack.Decoder(tuple[str, str, msgspec.Raw]).decode
 _decode_deliveries = msgspec.msgpack.Decoder(
-    tuple[int, list[tuple[int, int, str, str, dict[str, str], bytes]]]
+    tuple[int, list[tuple[int, int, str, str, dict[str, str], bytes]], dict[int, tuple[str, int]]]
 ).decode
 _decode_numbers = msgspec.msgpack.Decoder(list[int]).decode
 _decode_parked = msgspec.msgpack.Decoder(list[tuple[int, str]]).decode
+_decode_answers = msgspec.msgpack.Decoder(list[Answered]).decode
 _decode_index = msgspec.msgpack.Decoder(int).decode
 
 
@@ -65,6 +74,8 @@ class Sender(Protocol):
     """The worker's outboxes, as the bus sees them."""
 
     def receipts(self, client: str, numbers: list[int]) -> None: ...
+
+    def answered(self, client: str, answers: list[Answered]) -> None: ...
 
     def parked(self, client: str, items: list[tuple[int, str]]) -> None: ...
 
@@ -146,6 +157,8 @@ class _Outgoing(_Frames):
             self._sender.receipts(client, _decode_numbers(items))
         elif kind == "p":
             self._sender.parked(client, _decode_parked(items))
+        elif kind == "a":
+            self._sender.answered(client, _decode_answers(items))
         elif kind == "s":
             self._sender.spilled(client, _decode_numbers(items))
         elif kind == "b":
@@ -192,6 +205,11 @@ class Peer:
                     (number, d.target, d.key, d.address, d.headers, d.payload)
                     for number, d in enumerate(deliveries, first_number)
                 ],
+                {
+                    number: (d.wanted.label, d.wanted.max_bytes)
+                    for number, d in enumerate(deliveries, first_number)
+                    if d.wanted is not None
+                },
             ),
         )
 
@@ -261,10 +279,14 @@ class Inbound(_Frames):
     def frame(self, kind: str, client: str, items: msgspec.Raw) -> None:
         if kind == "d":
             deliveries: list[Delivery] = []
-            epoch, sent = _decode_deliveries(items)
+            epoch, sent, wanted = _decode_deliveries(items)
             for number, target, key, address, headers, payload in sent:
                 ticket = Ticket((self, client), number)
                 deliveries.append(Delivery(target, key, address, headers, payload, ticket))
+            if wanted:
+                for delivery in deliveries:
+                    if found := wanted.get(delivery.owner.number):
+                        delivery.wanted = Wanted(*found)
             if epoch > self._refused.get(client, -1) and self._receiver.arrived(client, deliveries):
                 self._server.came_in(self.index, len(deliveries))
             else:
@@ -280,6 +302,10 @@ class Inbound(_Frames):
         """The target has them."""
         self._receipts.setdefault(client, []).extend(numbers)
         self._flush_soon()
+
+    def acknowledged(self, client: str, answers: list[tuple[int, Wanted]]) -> None:
+        """What their targets answered. Sent at once: their receipts follow."""
+        self.send("a", client, [_answered(number, wanted) for number, wanted in answers])
 
     def parked(self, client: str, numbers: list[int], cause: str) -> None:
         """They are parked here."""
@@ -309,6 +335,12 @@ class Inbound(_Frames):
             self.send("r", client, numbers)
         for client, items in parked.items():
             self.send("p", client, items)
+
+
+def _answered(number: int, wanted: Wanted) -> Answered:
+    ack = wanted.receipt()
+    payload = None if ack.payload is ABSENT else orjson.dumps(ack.payload)
+    return number, ack.status, payload, wanted.kept
 
 
 class Server:

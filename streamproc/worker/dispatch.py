@@ -17,7 +17,7 @@ from streamproc.kernels.delivery import Delivery
 from streamproc.telemetry import events as tell
 from streamproc.telemetry import metrics
 from streamproc.telemetry.slots import Block
-from streamproc.worker.bus import Peer
+from streamproc.worker.bus import Answered, Peer
 from streamproc.worker.outbox import Outbox
 from streamproc.worker.outlet import Outlet
 from streamproc.worker.tally import Tally
@@ -123,6 +123,9 @@ class Dispatcher:
         outbox = self._outbox(client)
         self._tally.delivered(_connection(client), outbox.concluded(numbers))
         outbox.pump()
+
+    def answered(self, client: str, answers: list[Answered]) -> None:
+        self._outbox(client).answered(answers)
 
     def parked(self, client: str, items: list[tuple[int, str]]) -> None:
         outbox = self._outbox(client)

@@ -29,6 +29,7 @@ from streamproc.telemetry import metrics
 from streamproc.telemetry.slots import Block, Slot
 from streamproc.twin import stateless
 from streamproc.twin.policy import WRITE, Policies, denied
+from streamproc.worker.asked import LIVE_RESPONSE, Asked, Waits
 from streamproc.worker.dispatch import Dispatcher
 from streamproc.worker.inlet import Inlet
 from streamproc.worker.routes import Route, Routes
@@ -46,9 +47,11 @@ class Work:
         self.headers = headers
         self.identities: list[Any] = []
         self.signals: list[Any] = []
+        self.asked: list[Asked | None] = []  # empty: nobody asks for acknowledgements
         # To be carried out.
         self.rejected: list[tuple[Entry, SignalError]] = []
         self.made: list[tuple[Route, list[Delivery]]] = []
+        self.waiting: list[tuple[Entry, Asked]] = []  # for acknowledgements
         self.dropped: Counter[tuple[Route, str]] = Counter()  # route and cause -> how many
         self.accepted = 0
         self.unwanted = 0  # of these, what no target is to get
@@ -75,7 +78,7 @@ class Work:
         """Forget all but these positions."""
         if len(rest) == len(self.entries):
             return
-        for name in ("entries", "payloads", "headers", "identities", "signals"):
+        for name in ("entries", "payloads", "headers", "identities", "signals", "asked"):
             column = getattr(self, name)
             if column:
                 setattr(self, name, [column[i] for i in rest])
@@ -92,6 +95,7 @@ class Flow:
         dispatcher: Dispatcher,
         tally: Tally,
         block: Block,
+        waits: Waits | None = None,
     ) -> None:
         self._inlet = inlet
         self._policies = policies
@@ -99,6 +103,8 @@ class Flow:
         self._dispatcher = dispatcher
         self._tally = tally
         self._block = block
+        self._waits = waits or Waits()
+        self._answers_live = LIVE_RESPONSE in routes.issued
         self._labels = {"connection": inlet.connection_id, "source": inlet.source_name}
         self._accepted = block.counter(metrics.MESSAGES_ACCEPTED, **self._labels)
         self._filtered = block.counter(metrics.SIGNALS_FILTERED, **self._labels)
@@ -145,6 +151,7 @@ class Flow:
         work.passed(inlet.map_headers(work.headers, work.signals))
         work.passed(inlet.enforce(work.identities, work.signals))
         work.passed(self._may_write(work.signals))
+        work.asked = work.passed(inlet.asking(work.headers, work.signals, live=self._answers_live))
         work.signals = work.passed(stateless.to_events(work.signals, _now()))
         work.accepted = len(work.signals)
         work.keep(columns.present(work.signals))
@@ -171,6 +178,10 @@ class Flow:
                         wanted[i] = 1
                     self._deliver(route, chosen, work, payloads)
         work.unwanted = work.accepted - len(wanted) + wanted.count(0)
+        issued = self._routes.issued
+        for i, asked in enumerate(work.asked):
+            if asked is not None and asked.complete(issued):
+                work.waiting.append((work.entries[i], asked))
 
     def _deliver(
         self, route: Route, chosen: list[int], work: Work, payloads: list[bytes | None]
@@ -194,6 +205,9 @@ class Flow:
             _pick(payloads, chosen),
         )
         work.made.append((route, made))
+        if work.asked and route.label is not None:
+            sent = [i for i, a in zip(chosen, addresses, strict=True) if a is not None]
+            _bring(route.label, made, sent, work)
 
     def _carry_out(self, work: Work, window: Window) -> None:
         connection, source = self._inlet.connection_id, self._inlet.source_name
@@ -207,6 +221,11 @@ class Flow:
             for cause, errors in causes.items():
                 self._rejected_slot(cause).add(len(errors))
                 tell.message_rejected(connection, source, errors[0], len(errors))
+        for entry, asked in work.waiting:
+            wait_s = asked.wait_s
+            window.ask(entry, asked, wait_s is not None)
+            if wait_s is not None:
+                self._waits.hold(window, entry, wait_s)
         for (route, cause), count in work.dropped.items():
             self._tally.dropped(route.connection_id, route.index, cause, count)
             tell.delivery_dropped(route.connection_id, route.index, cause, count)
@@ -221,6 +240,14 @@ class Flow:
             slot = self._block.counter(metrics.MESSAGES_REJECTED, cause=cause, **self._labels)
             self._rejected[cause] = slot
         return slot
+
+
+def _bring(label: str, made: list[Delivery], positions: list[int], work: Work) -> None:
+    """*made* are of the signals at *positions*: those that asked for *label* are to bring it."""
+    for delivery, i in zip(made, positions, strict=True):
+        asked = work.asked[i]
+        if asked is not None and asked.wants(label):
+            asked.bring(label, delivery)
 
 
 def _pick(column: list[Any], positions: list[int]) -> list[Any]:

@@ -12,12 +12,14 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 
-from streamproc.connectors.base import Batch, Numbered, Source, Verdict
+from streamproc.connectors.base import Acknowledging, Batch, Numbered, Source, Verdict
 from streamproc.errors import EndOfStream, RunnerError, SignalError
 from streamproc.kernels.settlement import Entry, Window
+from streamproc.protocol.acks import Aggregate
 from streamproc.telemetry import events as tell
 from streamproc.telemetry import metrics
 from streamproc.telemetry.slots import Block, Slot
+from streamproc.worker.asked import Asked
 from streamproc.worker.crash import watch
 from streamproc.worker.link import Link
 from streamproc.worker.poison import Place
@@ -199,13 +201,10 @@ class Intake:
 
     def _settle(self) -> None:
         meters = self._metrics
-        for origin, tokens, errors in self.window.take():
+        for origin, tokens, outcomes in self.window.take():
             accepted = tokens
-            if errors:
-                accepted = [token for token in tokens if token not in errors]
-                refused = [token for token in tokens if token in errors]
-                self._source.settle(origin, refused, Verdict.REJECT, errors)
-                meters.settled_reject.add(len(refused))
+            if outcomes:
+                accepted = self._settle_singly(origin, tokens, outcomes)
             if accepted:
                 self._source.settle(origin, accepted, Verdict.ACCEPT, NO_ERRORS)
                 meters.settled_accept.add(len(accepted))
@@ -213,6 +212,38 @@ class Intake:
         self._tell_bytes()
         if not self.window.full:
             self._room.set()
+
+    def _settle_singly(
+        self, origin: object, tokens: list[int], outcomes: Mapping[int, SignalError | Asked]
+    ) -> list[int]:
+        """Settle those of *tokens* that are not simply done. -> the others, in order."""
+        errors = {t: found for t, found in outcomes.items() if isinstance(found, SignalError)}
+        verdicts: dict[int, Verdict] = dict.fromkeys(errors, Verdict.REJECT)
+        results: dict[int, Aggregate] = {}
+        for token, asked in outcomes.items():
+            if not isinstance(asked, SignalError):
+                result = results[token] = asked.result()
+                verdicts[token] = asked.verdict(result)
+        if results and isinstance(self._source, Acknowledging):
+            self._source.acknowledge(results)
+        accepted, refused, again = (
+            [token for token in tokens if verdicts.get(token, Verdict.ACCEPT) is verdict]
+            for verdict in (Verdict.ACCEPT, Verdict.REJECT, Verdict.REDELIVER)
+        )
+        if refused:
+            self._source.settle(origin, refused, Verdict.REJECT, errors)
+            self._metrics.settled_reject.add(len(refused))
+        if again:
+            self._source.settle(origin, again, Verdict.REDELIVER, NO_ERRORS)
+            self._metrics.returned.add(len(again))
+        failed = [
+            found for token, found in results.items() if verdicts[token] is not Verdict.ACCEPT
+        ]
+        if failed:
+            tell.acknowledgement_failed(
+                self._connection, self._source_index, failed[0].value(), len(failed), len(again)
+            )
+        return accepted
 
     def _forget(self) -> None:
         count = self.window.forget()

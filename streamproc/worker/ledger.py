@@ -12,6 +12,7 @@ from streamproc.store.environment import StoreError
 from streamproc.telemetry import events as tell
 from streamproc.telemetry import metrics
 from streamproc.telemetry.slots import Block
+from streamproc.worker.asked import refused
 from streamproc.worker.parking import Parking, Then
 from streamproc.worker.retry import longest_s
 from streamproc.worker.tally import Tally
@@ -68,6 +69,7 @@ class ClientLedger:
     def park(self, deliveries: Sequence[Delivery], error: RunnerError, then: Then) -> None:
         def done(count: int) -> None:
             if count:
+                refused(deliveries[:count], error)
                 self._tally.parked(self._connection_id, deliveries[:count], error.code)
                 tell.delivery_parked(
                     self._connection_id, deliveries[0].target, error.code, str(error), count

@@ -9,8 +9,11 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable
 
+import orjson
+
 from streamproc.kernels.delivery import Delivery
-from streamproc.worker.bus import Peer
+from streamproc.kernels.signal import ABSENT
+from streamproc.worker.bus import Answered, Peer
 from streamproc.worker.outlet import Outlet
 
 FRAME_DELIVERIES = 500
@@ -110,10 +113,22 @@ class Outbox:
                 out.append(delivery)
         return out
 
+    def answered(self, answers: Iterable[Answered]) -> None:
+        """What deliveries bring; their receipts follow. Quiet about what was sent anew since."""
+        for number, status, payload, kept in answers:
+            delivery = self._sent.get(number)
+            if delivery is not None and delivery.wanted is not None:
+                value = ABSENT if payload is None else orjson.loads(payload)
+                delivery.wanted.answered(status, value)
+                delivery.wanted.kept = kept
+
     def recall(self) -> int:
         """What was sent and has no receipt waits again, in order, before all else. -> count"""
         again = self._returned | self._sent
         self._epoch += 1
+        for delivery in again.values():
+            if delivery.wanted is not None:
+                delivery.wanted.forget()
         self._waiting.extendleft(again[number] for number in sorted(again, reverse=True))
         self._returned.clear()
         self._sent.clear()

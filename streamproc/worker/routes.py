@@ -54,6 +54,7 @@ class Route:
         self.client_count = connection.client_count
         self._clients = [f"{connection.id}#{i}" for i in range(connection.client_count)]
         self._subjects = tuple(target.authorization_context)
+        self.label = _label(connection, target)  # of the acknowledgement it issues, or None
         self.subscriptions: dict[str, list[Subscription]] = {}
         for text in target.topics:
             topic = target_topic.parse(text)
@@ -106,12 +107,16 @@ class Routes:
 
     def __init__(self, connections: Iterable[Connection]) -> None:
         self._by_topic: dict[str, list[Route]] = {}
+        issued: set[str] = set()
         self._wanting: dict[tuple[str, str], list[Route]] = {}  # as far as asked
         for connection in connections:
             for index, target in enumerate(connection.targets):
                 route = Route(connection, index, target)
+                if route.label is not None:
+                    issued.add(route.label)
                 for topic in route.subscriptions:
                     self._by_topic.setdefault(topic, []).append(route)
+        self.issued = frozenset(issued)  # labels
 
     def subscribed(self, kind: str, origin: str) -> list[Route]:
         """Targets that may want signals of that kind of topic, but none of the connection
@@ -122,6 +127,14 @@ class Routes:
             routes = [r for r in self._by_topic.get(kind, ()) if r.connection_id != origin]
             self._wanting[kind, origin] = routes
         return routes
+
+
+def _label(connection: Connection, target: TargetConfig) -> str | None:
+    text = target.issued_acknowledgement_label
+    if text is None:
+        return None
+    plan = template.parse(text, Scope.ACK_LABEL, connection_id=connection.id)
+    return plan.constant
 
 
 def shares_sources(connection: Connection, connections: Iterable[Connection]) -> bool:

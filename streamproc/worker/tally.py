@@ -7,12 +7,13 @@ A delivery is counted where its source message was read, so that the identity
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from streamproc.kernels.delivery import Delivery
-from streamproc.kernels.settlement import receipts
+from streamproc.kernels.settlement import acknowledged, receipts
 from streamproc.telemetry import metrics
 from streamproc.telemetry.slots import Block, Slot
+from streamproc.worker.asked import spilled
 
 
 class Tally:
@@ -36,8 +37,9 @@ class Tally:
         for target, count in Counter(delivery.target for delivery in deliveries).items():
             self._slot(metrics.DELIVERIES_RETRIED, connection, target, cause).add(count)
 
-    def delivered(self, connection: str, deliveries: Iterable[Delivery]) -> None:
+    def delivered(self, connection: str, deliveries: Sequence[Delivery]) -> None:
         """The target has them: give the receipts."""
+        _tell_peers(deliveries)
         own, peers = receipts(deliveries)
         for target, count in own.items():
             self._slot(metrics.DELIVERIES_DELIVERED, connection, target).add(count)
@@ -45,8 +47,10 @@ class Tally:
         for (inbound, client), numbers in peers.items():
             inbound.receipts(client, numbers)
 
-    def spilled(self, connection: str, deliveries: Iterable[Delivery]) -> None:
+    def spilled(self, connection: str, deliveries: Sequence[Delivery]) -> None:
         """They are durable on disk, which counts as a receipt."""
+        spilled(deliveries)
+        _tell_peers(deliveries)
         own, peers = receipts(deliveries)
         for target, count in own.items():
             self._slot(metrics.DELIVERIES_SPILLED, connection, target).add(count)
@@ -59,8 +63,9 @@ class Tally:
         self._slot(metrics.DELIVERIES_DUE, connection, target).add(1)
         self._slot(metrics.DELIVERIES_SPILLED, connection, target).add(1)
 
-    def parked(self, connection: str, deliveries: Iterable[Delivery], cause: str) -> None:
+    def parked(self, connection: str, deliveries: Sequence[Delivery], cause: str) -> None:
         """They are kept with their reason, which counts as a receipt."""
+        _tell_peers(deliveries)
         own, peers = receipts(deliveries)
         for target, count in own.items():
             self._slot(metrics.DELIVERIES_PARKED, connection, target, cause).add(count)
@@ -78,3 +83,9 @@ class Tally:
             make = self._block.gauge if metric.kind == "gauge" else self._block.counter
             slot = self._slots[key] = make(metric, **labels)
         return slot
+
+
+def _tell_peers(deliveries: Sequence[Delivery]) -> None:
+    """What they bring goes ahead of their receipts."""
+    for (inbound, client), answers in acknowledged(deliveries).items():
+        inbound.acknowledged(client, answers)

@@ -48,6 +48,22 @@ def by_kind(list signals not None):
     return groups
 
 
+def asking(list signals not None, bint live):
+    """The positions of signals that may ask for acknowledgements, rising: those that say so in
+    their headers, and all of the live channel if *live*.
+    """
+    cdef list positions = []
+    cdef Signal signal
+    cdef Py_ssize_t i
+    for i in range(len(signals)):
+        signal = <Signal?>signals[i]
+        if "requested-acks" in signal.headers or "timeout" in signal.headers:
+            positions.append(i)
+        elif live and signal.topic is not None and signal.topic.channel == "live":
+            positions.append(i)
+    return positions
+
+
 def own_headers(list signals not None):
     """The headers of each signal."""
     cdef list found = []

@@ -26,6 +26,7 @@ cdef class Delivery:
         self.headers = headers
         self.payload = payload
         self.owner = owner
+        self.wanted = None
         self.attempts = 0
         self.born = 0.0
         self.size = len(payload) + OVERHEAD_BYTES

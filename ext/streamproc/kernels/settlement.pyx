@@ -30,7 +30,7 @@ cdef class Entry:
     cdef int open               # receipts awaited, and 1 while the flow works on it
     cdef unsigned long epoch
     cdef _Birth birth
-    cdef object error           # why it was rejected, or None
+    cdef object outcome         # why it was rejected, or what acknowledgements it asked for, or None
 
     def __repr__(self):
         return f"<Entry {self.token!r}, {self.open} open>"
@@ -113,8 +113,14 @@ cdef class Window:
 
     def reject(self, Entry entry not None, object error not None):
         """Note why a message is refused; it is settled so when it is done."""
-        if entry.error is None:
-            entry.error = error
+        if entry.outcome is None:
+            entry.outcome = error
+
+    def ask(self, Entry entry not None, object asked not None, bint hold):
+        """Its acknowledgements decide how it is settled. *hold*: one more ``release`` is to come."""
+        entry.outcome = asked
+        if hold:
+            entry.open += 1
 
     def release(self, list entries not None):
         """The flow is through with them: those without an open receipt are done."""
@@ -146,13 +152,14 @@ cdef class Window:
         return 0
 
     def take(self):
-        """-> [(origin, tokens, errors by token)]: what is done since last time, in order.
+        """-> [(origin, tokens, outcomes by token)]: what is done since last time, in order.
 
-        Runs of equal origin are one item. ``errors`` holds the refused ones.
+        Runs of equal origin are one item. ``outcomes`` says of the refused ones why, and of
+        those that asked for acknowledgements what they asked.
         """
         cdef list out = []
         cdef list tokens = None
-        cdef dict errors = None
+        cdef dict outcomes = None
         cdef object origin = None
         cdef Entry entry
         cdef list done = self._done
@@ -166,11 +173,11 @@ cdef class Window:
             if tokens is None or entry.origin is not origin:
                 origin = entry.origin
                 tokens = []
-                errors = {}
-                out.append((origin, tokens, errors))
+                outcomes = {}
+                out.append((origin, tokens, outcomes))
             tokens.append(entry.token)
-            if entry.error is not None:
-                errors[entry.token] = entry.error
+            if entry.outcome is not None:
+                outcomes[entry.token] = entry.outcome
         return out
 
     def forget(self):
@@ -221,6 +228,22 @@ def deliveries(
     return out
 
 
+def acknowledged(done not None):
+    """-> {peer: [(number, wanted)]}: what those of *done* that began elsewhere are to bring.
+
+    To be called before their ``receipts``, which forget it.
+    """
+    cdef dict peers = {}
+    cdef Delivery delivery
+    cdef Ticket ticket
+    for item in done:
+        delivery = <Delivery?>item
+        if delivery.wanted is not None and type(delivery.owner) is Ticket:
+            ticket = <Ticket>delivery.owner
+            peers.setdefault(ticket.peer, []).append((ticket.number, delivery.wanted))
+    return peers
+
+
 def receipts(done not None):
     """*done* have their receipts.
 
@@ -235,6 +258,7 @@ def receipts(done not None):
         delivery = <Delivery?>item
         owner = delivery.owner
         delivery.owner = None
+        delivery.wanted = None
         if type(owner) is Entry:
             entry = <Entry>owner
             targets[delivery.target] = targets.get(delivery.target, 0) + 1

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from functools import lru_cache
 from http import HTTPStatus
+from typing import Any
 
 import orjson
 
 from streamproc.errors import StreamprocError
+from streamproc.kernels.signal import ABSENT
 
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+_BODILESS = (204, 304)
 METHODS = (b"POST", b"PUT")
 
 
@@ -26,8 +29,20 @@ class RequestError(StreamprocError):
 @lru_cache(maxsize=16)
 def success(status: int, *, keep: bool) -> bytes:
     """An answer without a body."""
-    length = "" if status == 204 else "Content-Length: 0\r\n"
+    length = "" if status in _BODILESS else "Content-Length: 0\r\n"
     return f"{_line(status)}{length}{_connection(keep)}\r\n".encode()
+
+
+def acknowledgement(status: int, payload: Any, *, keep: bool) -> bytes:
+    """An answer that says what a message was acknowledged with; *payload*: JSON, or ABSENT."""
+    if payload is ABSENT or status in _BODILESS or status < 200:
+        return success(status if status >= 200 else 200, keep=keep)
+    body = orjson.dumps(payload)
+    head = (
+        f"{_line(status)}Content-Type: application/json\r\n"
+        f"Content-Length: {len(body)}\r\n{_connection(keep)}\r\n"
+    )
+    return head.encode() + body
 
 
 def failure(error: StreamprocError, *, retry_after_s: int = 0, keep: bool) -> bytes:

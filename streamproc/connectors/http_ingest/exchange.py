@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol
+from typing import Any, Protocol
 
-from streamproc.connectors.http_ingest.answers import failure, success
+from streamproc.connectors.http_ingest.answers import acknowledgement, failure, success
 from streamproc.errors import StreamprocError
 
 
@@ -27,6 +27,12 @@ class Exchange:
         """Answer without a body. Nothing if it was answered before."""
         if self.answer is None:
             self.answer = success(status, keep=self.keep)
+            self._flush()
+
+    def acknowledge(self, status: int, payload: Any) -> None:
+        """Answer with an acknowledgement. Nothing if it was answered before."""
+        if self.answer is None:
+            self.answer = acknowledgement(status, payload, keep=self.keep)
             self._flush()
 
     def fail(self, error: StreamprocError, retry_after_s: int = 0) -> None:

@@ -14,6 +14,7 @@ from streamproc.connectors.http_ingest.config import HttpIngestOptions
 from streamproc.connectors.http_ingest.exchange import Exchange
 from streamproc.connectors.http_ingest.server import Server, server
 from streamproc.errors import EndOfStream, Misconfigured, NotConnected, SignalError
+from streamproc.protocol.acks import Aggregate
 
 OVERHEAD_BYTES = 512
 """What a waiting message costs beyond its payload."""
@@ -82,6 +83,13 @@ class HttpIngestSource:
                 exchange.fail(errors.get(token) or _REFUSED)
             else:
                 exchange.fail(_AGAIN, self.retry_after_s)
+
+    def acknowledge(self, results: Mapping[int, Aggregate]) -> None:
+        for token, result in results.items():
+            exchange = self._open.pop(token, None)
+            if exchange is not None:
+                alone = result.acks[0].payload if len(result.acks) == 1 else result.value()
+                exchange.acknowledge(result.status, alone)
 
     async def stop(self) -> None:
         self.stopped = True

@@ -7,6 +7,8 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 
+import orjson
+
 from streamproc.config.endpoint import EndpointOptions
 from streamproc.config.statuses import Meaning, StatusesInvalid, meanings
 from streamproc.errors import (
@@ -17,6 +19,8 @@ from streamproc.errors import (
     RunnerError,
 )
 from streamproc.kernels.delivery import Delivery
+from streamproc.kernels.signal import ABSENT
+from streamproc.protocol.acks import payload_of
 
 LONGEST_S = 366 * 86400.0
 """A wait beyond this was not meant; how much of it is kept is for the gate to say."""
@@ -69,6 +73,36 @@ class Answers:
             or delivery.address.partition(":")[0].upper() in IDEMPOTENT
             or any(name.lower() == IDEMPOTENCY_HEADER for name in delivery.headers)
         )
+
+
+def acknowledge(delivery: Delivery, status: int, content_type: str | None, body: bytes) -> None:
+    """Note what an answer is to whoever wants the acknowledgement of *delivery*.
+
+    A response to a live signal may be Ditto's envelope, which says its own status and value.
+    """
+    wanted = delivery.wanted
+    assert wanted is not None
+    if not body:
+        wanted.answered(status)
+    elif len(body) > wanted.max_bytes:
+        wanted.answered(status, {"message": f"the answer has more than {wanted.max_bytes} bytes"})
+    else:
+        payload = payload_of(content_type, body)
+        if wanted.label == "live-response" and _is_response(payload):
+            if payload["topic"] == orjson.loads(delivery.payload).get("topic"):
+                wanted.answered(payload["status"], payload.get("value", ABSENT))
+                return
+            status, payload = 500, {"message": "the endpoint answered another signal"}
+        wanted.answered(status, payload)
+
+
+def _is_response(payload: object) -> bool:
+    return (
+        isinstance(payload, dict)
+        and isinstance(payload.get("topic"), str)
+        and type(payload.get("status")) is int
+        and 100 <= payload["status"] <= 599
+    )
 
 
 def of_the_endpoint(error: RunnerError) -> bool:

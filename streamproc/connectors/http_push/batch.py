@@ -21,6 +21,7 @@ from streamproc.connectors.http_push.answer import of_the_endpoint, unsent
 from streamproc.connectors.http_push.gather import Gather, Member
 from streamproc.errors import DeliveryRefused, NotConnected, RunnerError
 from streamproc.kernels.delivery import Delivery
+from streamproc.protocol.acks import Wanted
 
 TIMER_S = 0.0005
 """How much later a timer rings than it should: never too early, which would ring it again."""
@@ -135,6 +136,7 @@ class Batcher:
         taken: list[Delivery] = []
         for carrying in deliveries:
             flight = self._flights.pop(carrying)
+            _share(carrying, flight.part)
             taken += [member.delivery for member in flight.part]
             self._go_on(flight)
         self._receipts.delivered(taken)
@@ -142,6 +144,8 @@ class Batcher:
 
     def failed(self, deliveries: Sequence[Delivery], error: RunnerError) -> None:
         flights = [self._flights.pop(carrying) for carrying in deliveries]
+        for carrying, flight in zip(deliveries, flights, strict=True):
+            _share(carrying, flight.part)
         for flight in flights:
             if isinstance(error, DeliveryRefused):
                 self._refused(flight, error)
@@ -191,6 +195,9 @@ class Batcher:
             headers = group.headers
             body = self._rule.form.body(member.payload for member in flight.part)
         carrying = Delivery(delivery.target, delivery.key, delivery.address, headers, body)
+        shares = [m.delivery.wanted.max_bytes for m in flight.part if m.delivery.wanted is not None]
+        if shares:
+            carrying.wanted = Wanted("", min(shares))
         self._flights[carrying] = flight
         self._client.write((carrying,))
 
@@ -262,6 +269,16 @@ class Batcher:
         unfit, self._unfit = self._unfit, []
         for delivery, error in unfit:
             self._receipts.failed((delivery,), error)
+
+
+def _share(carrying: Delivery, part: Iterable[Member]) -> None:
+    """What was answered to a batch was answered to each of its messages."""
+    if carrying.wanted is None or carrying.wanted.answer is None:
+        return
+    answer = carrying.wanted.answer
+    for member in part:
+        if member.delivery.wanted is not None:
+            member.delivery.wanted.answered(answer.status, answer.payload)
 
 
 def fitted(payload: bytes) -> bytes:

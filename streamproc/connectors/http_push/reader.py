@@ -35,6 +35,8 @@ class Reader:
         self.framed = False  # the head says where the body ends
         self.keep = False  # the connection can carry another request
         self.excerpt = b""
+        self.content_type: str | None = None
+        self.most = EXCERPT_BYTES  # of the body, that are kept
         self._retry_after = None
         self._fed = 0
         self._headed = False  # the head of the final answer is read
@@ -83,6 +85,8 @@ class Reader:
             self.framed = True
         elif low == b"retry-after":
             self._retry_after = value
+        elif low == b"content-type":
+            self.content_type = value.decode("latin-1")
 
     def on_headers_complete(self) -> None:
         if not self._complete:
@@ -90,8 +94,8 @@ class Reader:
             self._headed = self.status >= 200
 
     def on_body(self, body: bytes) -> None:
-        if len(self.excerpt) < EXCERPT_BYTES and not self._complete:
-            self.excerpt += body[: EXCERPT_BYTES - len(self.excerpt)]
+        if len(self.excerpt) < self.most and not self._complete:
+            self.excerpt += body[: self.most - len(self.excerpt)]
 
     def on_message_complete(self) -> None:
         if self._complete:
@@ -101,3 +105,4 @@ class Reader:
             self.keep = self._parser.should_keep_alive()
         else:
             self.framed, self.length, self._retry_after = False, -1, None
+            self.content_type = None

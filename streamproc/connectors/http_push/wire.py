@@ -9,6 +9,8 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, cast
 
+from streamproc.connectors.http_push.answer import EXCERPT_BYTES, acknowledge
+from streamproc.connectors.http_push.auth.echo import without_proof
 from streamproc.connectors.http_push.reader import Garbled, Reader
 from streamproc.connectors.http_push.request import JOIN_BYTES, Request
 from streamproc.kernels.delivery import Delivery
@@ -91,7 +93,8 @@ class Wire(asyncio.Protocol):
             return
         reader = self._reader
         if reader is None or not reader.begun:
-            end = data.find(_END)
+            wanted = delivery.wanted  # then the body counts
+            end = -1 if wanted is not None else data.find(_END)
             if end > 0 and self._known.get(data[:end]) == len(data) - end:
                 self.delivery = None
                 self._used = True
@@ -99,6 +102,8 @@ class Wire(asyncio.Protocol):
                 return
             if reader is None:
                 reader = self._reader = Reader()
+            if wanted is not None:
+                reader.most = max(EXCERPT_BYTES, wanted.max_bytes + 1)
             self._read(delivery, reader, data, first=True)
         else:
             self._read(delivery, reader, data, first=False)
@@ -137,6 +142,9 @@ class Wire(asyncio.Protocol):
 
     def _decide(self, delivery: Delivery, reader: Reader, *, keep: bool) -> None:
         status, retry_after, excerpt = reader.status, reader.retry_after, reader.excerpt
+        if delivery.wanted is not None:
+            acknowledge(delivery, status, reader.content_type, without_proof(excerpt, self.head))
+            excerpt = excerpt[:EXCERPT_BYTES]
         reader.restart()
         self.delivery = None
         self._used = True
