@@ -36,6 +36,7 @@ class Run:
         self.delivered: list[Delivery] = []
         self.failed: list[tuple[Delivery, KafkaError | RunnerError]] = []
         self.lost: RunnerError | None = None
+        self.tells_place = False  # acknowledgements say where the record is
         self.is_down = False  # all brokers, and nothing was delivered since
         self._last_error: KafkaError | None = None
         self.producer = Producer(settings | {"error_cb": self._on_error})
@@ -58,9 +59,11 @@ class Run:
             run.end()
         return run
 
-    def report(self, delivery: Delivery, error: KafkaError | None, _: Message) -> None:
+    def report(self, delivery: Delivery, error: KafkaError | None, message: Message) -> None:
         """The callback of one message."""
         if error is None:
+            if delivery.wanted is not None and self.tells_place:
+                delivery.wanted.answered(200, record_metadata(message))
             self.delivered.append(delivery)
         else:
             self.failed.append((delivery, error))
@@ -116,6 +119,19 @@ class Run:
         if self._last_error is None:
             return NotConnected("no broker can be reached")
         return faults.link_error(self._last_error)
+
+
+def record_metadata(message: Message) -> dict[str, Any]:
+    """Where a message that was taken is, as Ditto writes it."""
+    key, value = message.key(), message.value()
+    return {
+        "timestamp": message.timestamp()[1],
+        "serializedKeySize": -1 if key is None else len(key),
+        "serializedValueSize": -1 if value is None else len(value),
+        "topic": message.topic(),
+        "partition": message.partition(),
+        "offset": message.offset(),
+    }
 
 
 async def in_thread(work: Callable[[], T], name: str) -> T:

@@ -63,6 +63,7 @@ class KafkaTarget:
             )
         finally:
             given_up.set()
+        self._run.tells_place = self._spec.options.debug_enabled
         self._poll_in(IDLE_POLL_S)
 
     def write(self, deliveries: Sequence[Delivery]) -> None:
