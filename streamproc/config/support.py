@@ -53,6 +53,7 @@ def check(connection: Connection) -> list[Finding]:
         *http_credentials.check(connection),
         *_batching(connection),
         *_statuses(connection),
+        *_acknowledgements(connection),
         *_quiet(connection),
     ]
 
@@ -68,11 +69,9 @@ def unused(model: type[msgspec.Struct], raw: Any, path: Path = ()) -> Iterator[F
             )
 
 
-_SETTLED = "has no effect in this version: a message is settled when every target has it"
 _LATER = {
-    "acknowledgementRequests": _SETTLED,
-    "declaredAcks": _SETTLED,
-    "issuedAcknowledgementLabel": _SETTLED,
+    "declaredAcks": "has no effect in this version: only targets acknowledge, by "
+    "issuedAcknowledgementLabel",
     "replyTarget": "has no effect in this version: no replies are sent",
 }
 
@@ -81,13 +80,9 @@ def _without_effect(connection: Connection) -> Iterator[tuple[Path, bool]]:
     """Options that this version reads, checks and then leaves alone; whether each is given."""
     for index, source in enumerate(connection.sources):
         base: Path = ("sources", index)
-        yield (*base, "acknowledgementRequests"), source.acknowledgement_requests is not None
         yield (*base, "declaredAcks"), bool(source.declared_acks)
         reply = source.reply_target
         yield (*base, "replyTarget"), reply is not None and reply.enabled
-    for index, target in enumerate(connection.targets):
-        label = target.issued_acknowledgement_label
-        yield ("targets", index, "issuedAcknowledgementLabel"), label is not None
 
 
 def _connector(connection: Connection) -> Iterator[Finding]:
@@ -252,6 +247,26 @@ def _statuses(connection: Connection) -> Iterator[Finding]:
     except StatusesInvalid as error:
         option = f"{error.meaning}Status"
         yield Finding(path=("specificConfig", option), message=str(error))
+
+
+def _acknowledgements(connection: Connection) -> Iterator[Finding]:
+    """What is asked for, or given, and reaches nobody."""
+    for index, source in enumerate(connection.sources):
+        if source.acknowledgement_requests is not None and source.qos == 0:
+            yield Finding(
+                path=("sources", index, "acknowledgementRequests"),
+                message="has no effect with qos 0: messages are settled before anybody answers",
+                warning=True,
+            )
+    for index, target in enumerate(connection.targets):
+        label = target.issued_acknowledgement_label
+        if label == "live-response" and connection.connection_type != "http-push":
+            yield Finding(
+                path=("targets", index, "issuedAcknowledgementLabel"),
+                message="a target of this type answers without a payload: senders of live "
+                "signals learn only that it has them",
+                warning=True,
+            )
 
 
 def _quiet(connection: Connection) -> Iterator[Finding]:

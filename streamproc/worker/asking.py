@@ -28,13 +28,16 @@ class Asking:
         # With qos 0 a message is settled before anybody could acknowledge it.
         self._is_settled = source.qos == 0
         requests = source.acknowledgement_requests
-        self._includes = [] if requests is None else list(requests.includes)
+        self._includes = [
+            template.parse(label, Scope.ACK_LABEL, connection_id=connection.id).constant or label
+            for label in (() if requests is None else requests.includes)
+        ]
         self._filter = None if requests is None else requests.filter
         self._filters: dict[str | None, Template] = {}
         self._always = bool(self._includes) or self._filter is not None
 
     def __call__(
-        self, headers: list[dict[str, str]], signals: list[Signal], *, live: bool
+        self, headers: list[dict[str, str]], signals: list[Signal], live: bool
     ) -> list[Asked | SignalError | None]:
         """What each message waits for; an empty list where none waits.
 
@@ -42,8 +45,8 @@ class Asking:
         """
         if self._is_settled:
             return []
-        everyone = range(len(signals))
-        positions = everyone if self._always else columns.asking(signals, live)
+        every = self._always
+        positions = range(len(signals)) if every else columns.asking(signals, live)
         if not positions:
             return []
         outcomes: list[Asked | SignalError | None] = [None] * len(signals)

@@ -151,7 +151,9 @@ class Flow:
         work.passed(inlet.map_headers(work.headers, work.signals))
         work.passed(inlet.enforce(work.identities, work.signals))
         work.passed(self._may_write(work.signals))
-        work.asked = work.passed(inlet.asking(work.headers, work.signals, live=self._answers_live))
+        asked = inlet.asking(work.headers, work.signals, self._answers_live)
+        if asked:
+            work.asked = work.passed(asked)
         work.signals = work.passed(stateless.to_events(work.signals, _now()))
         work.accepted = len(work.signals)
         work.keep(columns.present(work.signals))
@@ -178,10 +180,11 @@ class Flow:
                         wanted[i] = 1
                     self._deliver(route, chosen, work, payloads)
         work.unwanted = work.accepted - len(wanted) + wanted.count(0)
-        issued = self._routes.issued
-        for i, asked in enumerate(work.asked):
-            if asked is not None and asked.complete(issued):
-                work.waiting.append((work.entries[i], asked))
+        if work.asked:
+            issued = self._routes.issued
+            for entry, asked in zip(work.entries, work.asked, strict=True):
+                if asked is not None and asked.complete(issued):
+                    work.waiting.append((entry, asked))
 
     def _deliver(
         self, route: Route, chosen: list[int], work: Work, payloads: list[bytes | None]

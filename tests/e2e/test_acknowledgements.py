@@ -93,7 +93,7 @@ def config(port: Port, url: str) -> dict[str, Any]:
                 "targets": [
                     target
                     | {
-                        "topics": ["_/_/things/twin/events?filter=ne(attributes/x,\"quiet\")"],
+                        "topics": ['_/_/things/twin/events?filter=ne(attributes/x,"quiet")'],
                         "issuedAcknowledgementLabel": "{{ connection:id }}:delivered",
                     },
                     target
@@ -129,11 +129,11 @@ class Device:
             "headers": {name.replace("_", "-"): found for name, found in headers.items()},
             "value": value,
         }
-        request = Request(  # noqa: S310 - our own server
+        request = Request(
             self._url, json.dumps(message).encode(), {"device_id": f"{NAMESPACE}:{thing}"}
         )
         try:
-            with urlopen(request, timeout=60) as answer:  # noqa: S310
+            with urlopen(request, timeout=60) as answer:
                 return answer.status, _json(answer.read())
         except HTTPError as error:
             return error.code, _json(error.read())
