@@ -18,6 +18,8 @@ from streamproc.errors import (
     Misconfigured,
     NotConnected,
 )
+from streamproc.kernels.signal import ABSENT
+from streamproc.protocol.acks import Wanted
 from tests.brokers.ports import Port
 from tests.integration.kafka_bed import (
     DEADLINE_S,
@@ -517,3 +519,35 @@ async def test_a_broker_that_is_killed_and_comes_back_costs_no_message_and_no_or
             assert first == list(range(int(key), 4000, 10))
         reading.cancel()
         await bed.close()
+
+
+@pytest.mark.parametrize("debug", [False, True])
+async def test_an_acknowledgement_says_where_the_record_is(bed, debug):
+    receipts = Receipts()
+    target = await bed.target(receipts, options={"debug_enabled": debug})
+    made = [delivery(f"{bed.topic}/dev/1", b"payload"), delivery(bed.topic, b"x")]
+    for each in made:
+        each.wanted = Wanted("k:done", 50_000)
+    silent = delivery(f"{bed.topic}/dev/1", b"silent")
+    wanted = [each.wanted for each in made]
+    target.write([*made, silent])
+    await until(lambda: receipts.count == 3)
+    assert not receipts.bad
+    acks = [each.receipt() for each in wanted]
+    if not debug:
+        assert [(ack.status, ack.payload) for ack in acks] == [(204, ABSENT)] * 2
+        return
+    assert [ack.status for ack in acks] == [200, 200]
+    keyed, bare = (ack.payload for ack in acks)
+    assert keyed.keys() == {
+        *("timestamp", "serializedKeySize", "serializedValueSize"),
+        *("topic", "partition", "offset"),
+    }
+    assert (keyed["topic"], keyed["serializedKeySize"], keyed["serializedValueSize"]) == (
+        bed.topic,
+        len("dev/1"),
+        len("payload"),
+    )
+    assert (bare["serializedKeySize"], bare["serializedValueSize"]) == (-1, 1)
+    assert keyed["offset"] >= 0
+    assert keyed["timestamp"] > 1_600_000_000_000

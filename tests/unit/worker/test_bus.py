@@ -15,6 +15,7 @@ from streamproc.config.service import Limits, Retry
 from streamproc.errors import DeliveryRefused
 from streamproc.kernels.delivery import Delivery
 from streamproc.kernels.settlement import Window, deliveries
+from streamproc.protocol.acks import Wanted
 from streamproc.store.parked import Bounds, ParkedStore
 from streamproc.telemetry.slots import Block
 from streamproc.worker.bus import Server
@@ -93,6 +94,11 @@ class Node:
         pass
 
     def send(self, client: str, *keys: str) -> list[Delivery]:
+        made = self.make(*keys)
+        self.dispatcher.send(client, made)
+        return made
+
+    def make(self, *keys: str) -> list[Delivery]:
         tokens = list(range(self._token, self._token + len(keys)))
         self._token += len(keys)
         entries = self.window.admit(None, tokens, [b"x"] * len(keys), 0.0)
@@ -101,7 +107,6 @@ class Node:
             0, entries, list(keys), addresses, [{"h": "v"}] * len(keys), [b"\x00\xff"] * len(keys)
         )
         self.window.release(entries)
-        self.dispatcher.send(client, made)
         return made
 
     async def die(self) -> None:
@@ -273,3 +278,45 @@ async def test_a_frame_beyond_the_limit_ends_the_connection(nodes, tmp_path: Pat
     writer.write(b"\xff\xff\xff\xff")
     assert await asyncio.wait_for(reader.read(), 30) == b""
     writer.close()
+
+
+async def test_what_is_acknowledged_crosses_before_its_receipt(nodes) -> None:
+    here, there = await nodes(0), await nodes(1)
+
+    def answer(delivery: Delivery) -> DeliveryRefused | None:
+        if delivery.wanted is None:
+            return None
+        status = 400 if delivery.key == "bad" else 200
+        delivery.wanted.answered(status, {"key": delivery.key})
+        return DeliveryRefused("no", status=400) if status == 400 else None
+
+    there.host("c#0", answer)
+    here.dispatcher.assign({"c#0": 1}, {})
+    made = here.make("good", "bad", "quiet")
+    wanted = [Wanted("c:done", 100), Wanted("c:done", 100)]
+    made[0].wanted, made[1].wanted = wanted
+    here.dispatcher.send("c#0", made)
+    await until(lambda: here.window.messages == 0)
+    assert [(w.receipt().status, w.receipt().payload, w.kept) for w in wanted] == [
+        (200, {"key": "good"}, False),
+        (400, {"key": "bad"}, True),
+    ]
+    assert all(delivery.wanted is None for delivery in made)
+
+
+async def test_an_acknowledgement_of_an_old_epoch_does_not_count(nodes) -> None:
+    here, there = await nodes(0), await nodes(1)
+    script = there.host("c#0", lambda d: "later")
+    here.dispatcher.assign({"c#0": 1}, {})
+    made = here.make("a")
+    wanted = made[0].wanted = Wanted("c:done", 100)
+    here.dispatcher.send("c#0", made)
+    await until(lambda: len(script.flying) == 1)
+    outbox = here.dispatcher._outboxes["c#0"]
+    number = next(iter(outbox._sent))
+    outbox.answered([(number, 500, None, True)])
+    assert wanted.kept
+    outbox.recall()
+    outbox.answered([(number, 500, None, True)])
+    assert not wanted.kept
+    assert wanted.answer is None

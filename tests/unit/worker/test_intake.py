@@ -11,8 +11,11 @@ import pytest
 
 from streamproc.connectors.base import Batch, Verdict
 from streamproc.errors import EndOfStream, NotConnected, SignalError
+from streamproc.kernels.delivery import Delivery
 from streamproc.kernels.settlement import Entry, Window
+from streamproc.protocol.acks import Request
 from streamproc.telemetry.slots import Block
+from streamproc.worker.asked import Asked
 from streamproc.worker.intake import Intake, IntakeMetrics
 from tests.unit.worker.script import until
 
@@ -205,3 +208,29 @@ async def test_qos_0_settles_at_once_and_still_bounds_memory(tmp_path: Path) -> 
 async def test_a_source_that_ends_says_so(bench: Bench) -> None:
     bench.source.next.put_nowait(EndOfStream("no more"))
     await until(lambda: bench.intake.link.report().state == "ended")
+
+
+async def test_acknowledgements_settle_and_are_told_first(bench: Bench) -> None:
+    told: list[dict[int, Any]] = []
+    bench.source.acknowledge = told.append  # type: ignore[attr-defined]
+    bench.put(1, 2, 3, 4)
+    await until(lambda: len(bench.entries) == 4)
+    for entry, status in zip(bench.entries[:3], (204, 404, 503), strict=True):
+        asked = Asked(Request(("c:done",), False, 1000))
+        delivery = Delivery(0, "k", "a", {}, b"")
+        asked.bring("c:done", delivery)
+        assert asked.wait_s is None
+        assert delivery.wanted is not None
+        delivery.wanted.answered(status, {"status": status})
+        bench.intake.window.ask(entry, asked, False)
+    bench.finish(4)
+    await until(lambda: len(bench.source.settled) == 3)
+    assert [(tokens, verdict) for _, tokens, verdict, _ in bench.source.settled] == [
+        ([2], Verdict.REJECT),
+        ([3], Verdict.REDELIVER),
+        ([1, 4], Verdict.ACCEPT),
+    ]
+    assert [{t: result.status for t, result in each.items()} for each in told] == [
+        {1: 204, 2: 404, 3: 503}
+    ]
+    assert bench.books() == (4, 3, 1, 0)

@@ -17,6 +17,8 @@ from streamproc.connectors.http_push.reader import MAX_ANSWER_BYTES, MAX_HEAD_BY
 from streamproc.connectors.http_push.target import HttpPushTarget, bodiless, deadline_s
 from streamproc.errors import ConfigError, DeliveryFailed, DeliveryRefused, NotConnected
 from streamproc.kernels.delivery import Delivery
+from streamproc.kernels.signal import ABSENT
+from streamproc.protocol.acks import Wanted
 from tests.conformance.far_http import NO_CONTENT, Piece, Request, Server, Then
 from tests.conformance.proxy import Proxy
 from tests.conformance.runner import Tally, eventually, opened, soon
@@ -603,3 +605,65 @@ async def test_an_endpoint_that_went_away_while_all_was_still() -> None:
         await it.send(2)
         assert [type(error) for _, error in it.tally.refused] == [NotConnected] * 2
         assert len(it.tally.losses) == 1
+
+
+JSON = b"HTTP/1.1 %d -\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%b"
+
+
+def answering(status: int, body: bytes) -> bytes:
+    return JSON % (status, len(body), body)
+
+
+async def said(it: Push, label: str = "c:done", *, most: int = 1000, payload: bytes = b"{}") -> Any:
+    """What one delivery is acknowledged with."""
+    delivery = Delivery(0, "k", "POST:/x", {}, payload)
+    delivery.wanted = Wanted(label, most)
+    it.tally.write(it.target, [delivery])
+    await it.tally.all_in()
+    ack = delivery.wanted.receipt()
+    return ack.status, ack.payload
+
+
+async def test_an_answer_is_the_acknowledgement_of_who_wants_one() -> None:
+    text = b"HTTP/1.1 202 -\r\nContent-Type: text/plain\r\nContent-Length: 2\r\n\r\nhi"
+    known = answering(200, b"[1]"), answering(200, b"[2]"), answering(200, b"[3]")
+    refusal = answering(400, b'{"no":1}')
+    async with push(*known, text, refusal, NO_CONTENT) as it:
+        await it.send()  # so that the head of the next is known
+        assert await said(it) == (200, [2])
+        assert await said(it) == (200, [3])
+        assert await said(it) == (202, "hi")
+        assert await said(it) == (400, {"no": 1})
+        assert await said(it) == (204, ABSENT)
+        assert it.server.connections == 1
+
+
+async def test_the_body_of_an_acknowledgement_is_bounded() -> None:
+    fits, more = b'"%b"' % (b"x" * 4998), b'"%b"' % (b"x" * 4999)
+    chunked = b"HTTP/1.1 200 -\r\nTransfer-Encoding: chunked\r\nContent-Type: text/plain\r\n\r\n"
+    body = [b"1000\r\n" + b"y" * 0x1000 + b"\r\n"] * 3
+    async with push(
+        answering(200, fits),
+        answering(200, more),
+        answering(422, more),
+        [chunked, *body, b"0\r\n\r\n"],
+    ) as it:
+        assert await said(it, most=5000) == (200, "x" * 4998)
+        for status in (200, 422, 200):
+            found, payload = await said(it, most=5000)
+            assert found == status
+            assert payload == {"message": "the answer has more than 5000 bytes"}
+        assert len(str(it.tally.refused[0][1])) < 2000
+
+
+async def test_a_live_response_may_be_an_envelope_of_the_same_signal() -> None:
+    mine, other = "ns/a/things/live/messages/ask", "ns/b/things/live/messages/ask"
+    envelope = b'{"topic":"%b","path":"/","status":418,"value":"tea"}'
+    answers = [answering(200, envelope % topic.encode()) for topic in (mine, mine, other)]
+    payload = b'{"topic":"%b"}' % mine.encode()
+    async with push(*answers) as it:
+        assert await said(it, "live-response", payload=payload) == (418, "tea")
+        status, whole = await said(it, payload=payload)
+        assert (status, whole["status"]) == (200, 418)
+        status, _ = await said(it, "live-response", payload=payload)
+        assert status == 500
