@@ -26,7 +26,6 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any, Protocol, cast
 
@@ -35,7 +34,7 @@ import orjson
 
 from streamproc.control import LENGTH
 from streamproc.kernels.delivery import Delivery
-from streamproc.kernels.settlement import Ticket
+from streamproc.kernels.settlement import Ticket, wanting
 from streamproc.kernels.signal import ABSENT
 from streamproc.protocol.acks import Wanted
 from streamproc.telemetry import metrics
@@ -191,7 +190,7 @@ class Peer:
         return self._frames is not None and self._frames.writable
 
     def deliver(
-        self, client: str, epoch: int, first_number: int, deliveries: Sequence[Delivery]
+        self, client: str, epoch: int, first_number: int, deliveries: list[Delivery]
     ) -> None:
         """Send *deliveries*, numbered from *first_number* on."""
         assert self._frames is not None
@@ -205,11 +204,7 @@ class Peer:
                     (number, d.target, d.key, d.address, d.headers, d.payload)
                     for number, d in enumerate(deliveries, first_number)
                 ],
-                {
-                    number: (d.wanted.label, d.wanted.max_bytes)
-                    for number, d in enumerate(deliveries, first_number)
-                    if d.wanted is not None
-                },
+                {first_number + i: _wanted(deliveries[i]) for i in wanting(deliveries)},
             ),
         )
 
@@ -335,6 +330,10 @@ class Inbound(_Frames):
             self.send("r", client, numbers)
         for client, items in parked.items():
             self.send("p", client, items)
+
+
+def _wanted(delivery: Delivery) -> tuple[str, int]:
+    return delivery.wanted.label, delivery.wanted.max_bytes  # type: ignore[union-attr]
 
 
 def _answered(number: int, wanted: Wanted) -> Answered:

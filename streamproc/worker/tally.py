@@ -8,9 +8,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from typing import Any
 
 from streamproc.kernels.delivery import Delivery
-from streamproc.kernels.settlement import acknowledged, receipts
+from streamproc.kernels.settlement import receipts
+from streamproc.protocol.acks import Wanted
 from streamproc.telemetry import metrics
 from streamproc.telemetry.slots import Block, Slot
 from streamproc.worker.asked import spilled
@@ -39,8 +41,7 @@ class Tally:
 
     def delivered(self, connection: str, deliveries: Sequence[Delivery]) -> None:
         """The target has them: give the receipts."""
-        _tell_peers(deliveries)
-        own, peers = receipts(deliveries)
+        own, peers = _receipts(deliveries)
         for target, count in own.items():
             self._slot(metrics.DELIVERIES_DELIVERED, connection, target).add(count)
             self._slot(metrics.DELIVERIES_IN_FLIGHT, connection, target).add(-count)
@@ -50,8 +51,7 @@ class Tally:
     def spilled(self, connection: str, deliveries: Sequence[Delivery]) -> None:
         """They are durable on disk, which counts as a receipt."""
         spilled(deliveries)
-        _tell_peers(deliveries)
-        own, peers = receipts(deliveries)
+        own, peers = _receipts(deliveries)
         for target, count in own.items():
             self._slot(metrics.DELIVERIES_SPILLED, connection, target).add(count)
             self._slot(metrics.DELIVERIES_IN_FLIGHT, connection, target).add(-count)
@@ -65,8 +65,7 @@ class Tally:
 
     def parked(self, connection: str, deliveries: Sequence[Delivery], cause: str) -> None:
         """They are kept with their reason, which counts as a receipt."""
-        _tell_peers(deliveries)
-        own, peers = receipts(deliveries)
+        own, peers = _receipts(deliveries)
         for target, count in own.items():
             self._slot(metrics.DELIVERIES_PARKED, connection, target, cause).add(count)
             self._slot(metrics.DELIVERIES_IN_FLIGHT, connection, target).add(-count)
@@ -85,7 +84,12 @@ class Tally:
         return slot
 
 
-def _tell_peers(deliveries: Sequence[Delivery]) -> None:
-    """What they bring goes ahead of their receipts."""
-    for (inbound, client), answers in acknowledged(deliveries).items():
+def _receipts(
+    deliveries: Sequence[Delivery],
+) -> tuple[dict[int, int], dict[Any, list[int]]]:
+    """Give the receipts; peers are told what they bring ahead of them."""
+    acks: dict[Any, list[tuple[int, Wanted]]] = {}
+    found = receipts(deliveries, acks)
+    for (inbound, client), answers in acks.items():
         inbound.acknowledged(client, answers)
+    return found

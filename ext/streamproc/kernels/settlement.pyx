@@ -228,26 +228,21 @@ def deliveries(
     return out
 
 
-def acknowledged(done not None):
-    """-> {peer: [(number, wanted)]}: what those of *done* that began elsewhere are to bring.
-
-    To be called before their ``receipts``, which forget it.
-    """
-    cdef dict peers = {}
-    cdef Delivery delivery
-    cdef Ticket ticket
-    for item in done:
-        delivery = <Delivery?>item
-        if delivery.wanted is not None and type(delivery.owner) is Ticket:
-            ticket = <Ticket>delivery.owner
-            peers.setdefault(ticket.peer, []).append((ticket.number, delivery.wanted))
-    return peers
+def wanting(list deliveries not None):
+    """The positions of those that are to bring an acknowledgement, rising."""
+    cdef list positions = []
+    cdef Py_ssize_t i
+    for i in range(len(deliveries)):
+        if (<Delivery?>deliveries[i]).wanted is not None:
+            positions.append(i)
+    return positions
 
 
-def receipts(done not None):
+def receipts(done not None, dict acks=None):
     """*done* have their receipts.
 
-    -> ({target: how many} of those that began here, {peer: [numbers]} of the others).
+    -> ({target: how many} of those that began here, {peer: [numbers]} of the others). What these
+    were to bring is added to *acks*: {peer: [(number, wanted)]}.
     """
     cdef dict targets = {}
     cdef dict peers = {}
@@ -258,7 +253,12 @@ def receipts(done not None):
         delivery = <Delivery?>item
         owner = delivery.owner
         delivery.owner = None
-        delivery.wanted = None
+        wanted = delivery.wanted
+        if wanted is not None:
+            delivery.wanted = None
+            if acks is not None and type(owner) is Ticket:
+                ticket = <Ticket>owner
+                acks.setdefault(ticket.peer, []).append((ticket.number, wanted))
         if type(owner) is Entry:
             entry = <Entry>owner
             targets[delivery.target] = targets.get(delivery.target, 0) + 1

@@ -31,6 +31,7 @@ from streamproc.errors import (
 )
 from streamproc.kernels.delivery import Delivery
 from streamproc.kernels.lanes import Lane, Lanes
+from streamproc.protocol.acks import Wanted
 from tests.conformance.far_http import NO_CONTENT, Piece, Request, Server
 from tests.conformance.runner import Tally, eventually, soon
 
@@ -619,3 +620,17 @@ def test_a_delay_that_is_no_duration_is_a_mistake() -> None:
     )
     with pytest.raises(ConfigError, match=r"batch\.maxDelay 'soon'"):
         HttpPushTarget(spec)
+
+
+async def test_what_a_batch_is_answered_its_messages_are() -> None:
+    body = b"HTTP/1.1 %d -\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n[]"
+    for status, ack in ((200, 200), (503, 503)):
+        async with push(lambda _, status=status: body % status) as it:
+            sent = [Delivery(0, str(n), "POST:/x", {}, b"1") for n in range(3)]
+            for delivery, most in zip(sent, (100, 1, None), strict=True):
+                delivery.wanted = None if most is None else Wanted("c:done", most)
+            it.tally.write(it.target, sent)
+            await it.tally.all_in()
+            first, second = (d.wanted.receipt() for d in sent[:2] if d.wanted is not None)
+            assert (first.status, second.status, sent[2].wanted) == (ack, ack, None)
+            assert second.payload == {"message": "the answer has more than 1 bytes"}
