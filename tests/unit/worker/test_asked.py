@@ -125,8 +125,9 @@ def expected(asked: list[str] | None, fates: dict[str, Fate]) -> tuple[dict[str,
         statuses[label] = status
         if status >= 400:
             failed.append(400 if kept else status)
-    if not failed:
-        return statuses, Verdict.ACCEPT
+    if not failed:  # a redirect alone is none, but among others makes them disagree
+        mixed = len(statuses) > 1 and any(status >= 300 for status in statuses.values())
+        return statuses, Verdict.REJECT if mixed else Verdict.ACCEPT
     again = any(status in AGAIN or status >= 500 for status in failed)
     return statuses, Verdict.REDELIVER if again else Verdict.REJECT
 
@@ -252,6 +253,11 @@ def test_an_answer_of_an_earlier_try_is_not_that_of_the_failure(tmp_path: Path) 
     wanted.answered(503, "busy")
     wanted.refused(DeliveryFailed("endpoint answered 503", status=503))
     assert (wanted.receipt().status, wanted.receipt().payload) == (503, "busy")
+    wanted.refused(DeliveryRefused("endpoint answered 410", status=410))
+    assert (wanted.receipt().status, wanted.receipt().payload) == (
+        410,
+        {"message": "endpoint answered 410"},
+    )
 
 
 async def test_one_clock_rings_for_all_in_time() -> None:
