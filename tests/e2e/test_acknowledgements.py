@@ -166,11 +166,12 @@ def test_the_endpoint_s_answer_is_the_device_s(scene: Any) -> None:
 
 def test_what_the_endpoint_refuses_is_told_and_parked(scene: Any) -> None:
     device, far, service = scene
+    before = service.metric("deliveries_parked_total", "hook")
     for i in range(THINGS):
         assert device.say(f"bad-{i}", requested_acks=[LABEL]) == (400, {"why": f"no bad-{i}"})
         assert far.told[f"bad-{i}"] == 1
     service.eventually(
-        lambda: service.metric("deliveries_parked_total", "hook") == THINGS, "parked"
+        lambda: service.metric("deliveries_parked_total", "hook") >= before + THINGS, "parked"
     )
 
 
