@@ -1,18 +1,16 @@
 """Which acknowledgements a message waits for, and how it is settled by them.
 
 What a label comes to is told by the delivery that brings it (``protocol.acks.Wanted``), which
-keeps its message open until its end anyway. Only a label that nobody brings needs a clock.
+keeps its message open until its end anyway. A label that nobody here issues is answered at once:
+to wait would let one sender fill a window, and to ask again would never end.
 """
 
 from __future__ import annotations
 
-import asyncio
-import heapq
 from collections.abc import Collection, Iterable
 
 from streamproc.connectors.base import Verdict
 from streamproc.kernels.delivery import Delivery
-from streamproc.kernels.settlement import Entry, Window
 from streamproc.protocol.acks import (
     MAX_PAYLOAD_BYTES,
     NO_CONTENT,
@@ -29,15 +27,14 @@ from streamproc.protocol.acks import (
 
 LIVE_RESPONSE = "live-response"
 PERSISTED = "twin-persisted"
-TICK_S = 0.25
-LEAST_WAIT_S = 1.0
-"""A message that cannot have what it asks comes again no sooner: it may ask forever."""
+NOBODY = 404
 
 _VERDICTS = {
     Settlement(settled=True, redeliver=False): Verdict.ACCEPT,
     Settlement(settled=False, redeliver=False): Verdict.REJECT,
     Settlement(settled=False, redeliver=True): Verdict.REDELIVER,
 }
+_NOBODYS = {"message": "No target here issues this acknowledgement."}
 _NOT_FOR_IT = {
     "message": "Acknowledgement was issued automatically as weak ack, because the signal is not "
     "relevant for the subscriber. Possible reasons are: the subscriber was not authorized, or "
@@ -74,18 +71,15 @@ class Asked:
         if PERSISTED in self._labels:
             self._want(PERSISTED).answered(NO_CONTENT)
         for label in self._labels:
-            if label in issued and label not in brought and label != LIVE_RESPONSE:
+            if label in brought or label == PERSISTED:
+                continue
+            if label in issued and label != LIVE_RESPONSE:
                 self._want(label).answered(WEAK, _NOT_FOR_IT)
+            else:
+                self._want(label).answered(NOBODY, _NOBODYS)
         return True
 
-    @property
-    def wait_s(self) -> float | None:
-        """How long to wait for labels that nobody here brings; None: there are none."""
-        if len({wanted.label for wanted in self._wanted}) == len(self._labels):
-            return None
-        return max(LEAST_WAIT_S, self._timeout_ms / 1000)
-
-    # Once every delivery has ended, and the wait is over.
+    # Once every delivery has ended.
 
     def result(self) -> Aggregate:
         return aggregate(self._labels, (w.receipt() for w in self._wanted), self._timeout_ms)
@@ -120,31 +114,3 @@ def refused(deliveries: Iterable[Delivery], error: Exception) -> None:
     for delivery in deliveries:
         if delivery.wanted is not None:
             delivery.wanted.refused(error)
-
-
-class Waits:
-    """Messages that ask for what nobody brings, until their time is over. One clock for all."""
-
-    def __init__(self) -> None:
-        self._heap: list[tuple[float, int, Window, Entry]] = []
-        self._count = 0
-        self._timer: asyncio.TimerHandle | None = None
-
-    def __len__(self) -> int:
-        return len(self._heap)
-
-    def hold(self, window: Window, entry: Entry, wait_s: float) -> None:
-        """Release *entry* in *wait_s*. It was told ``Window.ask`` to be held."""
-        loop = asyncio.get_running_loop()
-        self._count += 1
-        heapq.heappush(self._heap, (loop.time() + wait_s, self._count, window, entry))
-        if self._timer is None:
-            self._timer = loop.call_later(TICK_S, self._tick)
-
-    def _tick(self) -> None:
-        loop = asyncio.get_running_loop()
-        now = loop.time()
-        while self._heap and self._heap[0][0] <= now:
-            _, _, window, entry = heapq.heappop(self._heap)
-            window.release([entry])
-        self._timer = loop.call_later(TICK_S, self._tick) if self._heap else None

@@ -29,7 +29,7 @@ from streamproc.telemetry import metrics
 from streamproc.telemetry.slots import Block, Slot
 from streamproc.twin import stateless
 from streamproc.twin.policy import WRITE, Policies, denied
-from streamproc.worker.asked import LIVE_RESPONSE, Asked, Waits
+from streamproc.worker.asked import LIVE_RESPONSE, Asked
 from streamproc.worker.dispatch import Dispatcher
 from streamproc.worker.inlet import Inlet
 from streamproc.worker.routes import Route, Routes
@@ -95,7 +95,6 @@ class Flow:
         dispatcher: Dispatcher,
         tally: Tally,
         block: Block,
-        waits: Waits | None = None,
     ) -> None:
         self._inlet = inlet
         self._policies = policies
@@ -103,7 +102,6 @@ class Flow:
         self._dispatcher = dispatcher
         self._tally = tally
         self._block = block
-        self._waits = waits or Waits()
         self._answers_live = LIVE_RESPONSE in routes.issued
         self._labels = {"connection": inlet.connection_id, "source": inlet.source_name}
         self._accepted = block.counter(metrics.MESSAGES_ACCEPTED, **self._labels)
@@ -225,10 +223,7 @@ class Flow:
                 self._rejected_slot(cause).add(len(errors))
                 tell.message_rejected(connection, source, errors[0], len(errors))
         for entry, asked in work.waiting:
-            wait_s = asked.wait_s
-            window.ask(entry, asked, wait_s is not None)
-            if wait_s is not None:
-                self._waits.hold(window, entry, wait_s)
+            window.ask(entry, asked)
         for (route, cause), count in work.dropped.items():
             self._tally.dropped(route.connection_id, route.index, cause, count)
             tell.delivery_dropped(route.connection_id, route.index, cause, count)

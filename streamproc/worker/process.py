@@ -42,7 +42,6 @@ from streamproc.telemetry import metrics
 from streamproc.telemetry.redact import secrets_of
 from streamproc.telemetry.slots import Block
 from streamproc.twin.policy import Policies
-from streamproc.worker.asked import Waits
 from streamproc.worker.bus import Server
 from streamproc.worker.client import Client
 from streamproc.worker.crash import install, watch
@@ -92,7 +91,6 @@ class Worker:
         self._lag = block.gauge(metrics.EVENT_LOOP_LAG, worker=str(index))
         self._gauges = SourceGauges(block)
         self._writer_thread = Writer()
-        self._waits = Waits()
         # Made by the first Assign.
         self._parking: Parking | None = None
         self._poison: Poison | None = None
@@ -321,7 +319,7 @@ class Worker:
 
         def flow_of(connection: Connection, index: int) -> Process:
             inlet = Inlet(connection, index, connection.sources[index], limits)
-            return Flow(inlet, routes, policies, dispatcher, self._tally, self._block, self._waits)
+            return Flow(inlet, routes, policies, dispatcher, self._tally, self._block)
 
         return flow_of
 

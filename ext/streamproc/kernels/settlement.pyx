@@ -116,11 +116,9 @@ cdef class Window:
         if entry.outcome is None:
             entry.outcome = error
 
-    def ask(self, Entry entry not None, object asked not None, bint hold):
-        """Its acknowledgements decide how it is settled. *hold*: one more ``release`` is to come."""
+    def ask(self, Entry entry not None, object asked not None):
+        """Its acknowledgements decide how it is settled."""
         entry.outcome = asked
-        if hold:
-            entry.open += 1
 
     def release(self, list entries not None):
         """The flow is through with them: those without an open receipt are done."""

@@ -16,8 +16,10 @@ from streamproc.connectors.base import Receipts
 from streamproc.errors import DeliveryFailed, DeliveryRefused, NotConnected, RunnerError
 from streamproc.kernels.amqp091_publish import Publisher
 from streamproc.kernels.delivery import Delivery
+from streamproc.kernels.settlement import wanting
 
 CHANNEL = 1
+OK = 200  # what a confirmation acknowledges (spec: Ditto 11.4)
 CONFIRM_S = 60.0
 """Longest wait for a confirmation, not counting the time that the broker takes no messages."""
 CHECK_S = 1.0
@@ -206,6 +208,8 @@ class Outlet(Channel):
         self._is_telling = False
         if self._delivered:
             delivered, self._delivered = self._delivered, []
+            for i in wanting(delivered):
+                delivered[i].wanted.answered(OK)  # type: ignore[union-attr]
             self._receipts.delivered(delivered)
         failed, self._failed = self._failed, []
         by_error: dict[tuple[type, str], tuple[RunnerError, list[Delivery]]] = {}

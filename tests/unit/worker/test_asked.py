@@ -6,21 +6,18 @@ The data path, its kernels and the tally are real; targets and the clock are the
 
 from __future__ import annotations
 
-import asyncio
 import json
 import tempfile
 from pathlib import Path
 from typing import Any
 
-import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from streamproc.connectors.base import Batch, Verdict
 from streamproc.errors import DeliveryFailed, DeliveryRefused, SignalError
 from streamproc.kernels.delivery import Delivery
-from streamproc.kernels.settlement import Entry, Window
-from streamproc.worker.asked import Asked, Waits, refused
+from streamproc.worker.asked import Asked, refused
 from streamproc.worker.tally import Tally
 from tests.unit.worker.test_flow import SOURCE, Bench, modify, target
 
@@ -29,17 +26,6 @@ LABELS = [A, B, NOBODY, TWIN]
 AGAIN = {408, 424}
 
 Fate = tuple[str, int | None]
-
-
-class Held(Waits):
-    """The clock is the test."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.held: list[tuple[Window, Entry, float]] = []
-
-    def hold(self, window: Window, entry: Entry, wait_s: float) -> None:
-        self.held.append((window, entry, wait_s))
 
 
 class Scene(Bench):
@@ -54,8 +40,6 @@ class Scene(Bench):
             ],
             {**SOURCE, **source},
         )
-        self.clock = Held()
-        self.flow._waits = self.clock
         self.tally = Tally(self.block)
         self.settled: dict[int, Verdict | SignalError] = {}
         self.results: dict[int, dict[str, Any]] = {}
@@ -87,10 +71,6 @@ class Scene(Bench):
             refused([delivery], error)
             self.tally.parked(connection, [delivery], error.code)
 
-    def ring(self, which: int) -> None:
-        window, entry, _ = self.clock.held.pop(which)
-        window.release([entry])
-
     def look(self) -> None:
         for _, tokens, outcomes in self.window.take():
             for token in tokens:
@@ -114,7 +94,7 @@ def expected(asked: list[str] | None, fates: dict[str, Fate]) -> tuple[dict[str,
         if label == TWIN:
             status = 204
         elif label == NOBODY:
-            status = 408
+            status = 404
         elif label not in fates:
             status = 200
         else:
@@ -157,13 +137,13 @@ def test_random_histories_are_settled_once_by_the_rules(data: st.DataObject) -> 
             scene.sent.clear()
             scene.say(token, asked, value)
             open_ += [(token, client, delivery) for client, delivery in scene.sent]
-            while (open_ or scene.clock.held) and data.draw(st.booleans()):
+            while open_ and data.draw(st.booleans()):
                 act(scene, data, open_, fates)
             scene.look()
             if data.draw(st.integers(0, 9)) == 0:
                 scene.window.forget()
                 ended |= set(range(token + 1)) - set(scene.settled)
-        while open_ or scene.clock.held:
+        while open_:
             act(scene, data, open_, fates)
         scene.look()
         assert set(scene.settled) == set(range(len(said))) - ended
@@ -181,10 +161,7 @@ def act(
     open_: list[tuple[int, str, Delivery]],
     fates: dict[int, dict[str, Fate]],
 ) -> None:
-    which = data.draw(st.integers(0, len(open_) + len(scene.clock.held) - 1))
-    if which >= len(open_):
-        scene.ring(which - len(open_))
-        return
+    which = data.draw(st.integers(0, len(open_) - 1))
     token, client, delivery = open_.pop(which)
     fate = data.draw(FATES)
     label = {"out0": A, "out1": B}.get(client.partition("#")[0])
@@ -198,7 +175,6 @@ def test_who_asks_for_nothing_costs_nothing(tmp_path: Path) -> None:
     for token, asked in enumerate([None, [], [TWIN]]):
         scene.say(token, asked)
     assert all(delivery.wanted is None for _, delivery in scene.sent)
-    assert not scene.clock.held
     for client, delivery in scene.sent:
         scene.conclude(client, delivery, ("delivered", None))
     scene.look()
@@ -217,17 +193,18 @@ def test_a_source_asks_by_its_own_rules(tmp_path: Path) -> None:
 def test_messages_that_are_settled_at_once_wait_for_nothing(tmp_path: Path) -> None:
     scene = Scene(tmp_path, qos=0, acknowledgementRequests={"includes": [A, NOBODY]})
     scene.say(0, [NOBODY])
-    assert not scene.clock.held
     assert all(delivery.wanted is None for _, delivery in scene.sent)
 
 
-@pytest.mark.parametrize(
-    ("timeout", "wait_s"), [(None, 65.0), ("10s", 10.0), ("2m", 65.0), ("5ms", 1.0)]
-)
-def test_the_wait_is_bounded_both_ways(timeout: str | None, wait_s: float, tmp_path: Path) -> None:
+def test_what_nobody_issues_is_answered_at_once_and_not_asked_for_again(tmp_path: Path) -> None:
+    """Else any sender could fill the window, or have its message redelivered for ever."""
     scene = Scene(tmp_path)
-    scene.say(0, [NOBODY], **({} if timeout is None else {"timeout": timeout}))
-    assert [held[2] for held in scene.clock.held] == [wait_s]
+    scene.say(0, [NOBODY])
+    for client, delivery in scene.sent:
+        scene.conclude(client, delivery, ("delivered", None))
+    scene.look()
+    assert scene.settled == {0: Verdict.REJECT}
+    assert scene.results[0][NOBODY]["status"] == 404
 
 
 def test_labels_share_the_budget(tmp_path: Path) -> None:
@@ -258,17 +235,3 @@ def test_an_answer_of_an_earlier_try_is_not_that_of_the_failure(tmp_path: Path) 
         410,
         {"message": "endpoint answered 410"},
     )
-
-
-async def test_one_clock_rings_for_all_in_time() -> None:
-    waits = Waits()
-    window = Window(100, 1 << 20, lambda: None)
-    loop = asyncio.get_running_loop()
-    entries = window.admit(None, [0, 1, 2], [b""] * 3, 0.0)
-    for entry, wait_s in zip(entries, (0.3, 3600.0, 0.0), strict=True):
-        waits.hold(window, entry, wait_s)
-    end = loop.time() + 30
-    while window.messages > 1 and loop.time() < end:
-        await asyncio.sleep(0.01)
-    assert [tokens for _, tokens, _ in window.take()] == [[2, 0]]
-    assert len(waits) == 1

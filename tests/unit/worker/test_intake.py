@@ -219,10 +219,9 @@ async def test_acknowledgements_settle_and_are_told_first(bench: Bench) -> None:
         asked = Asked(Request(("c:done",), False, 1000))
         delivery = Delivery(0, "k", "a", {}, b"")
         asked.bring("c:done", delivery)
-        assert asked.wait_s is None
         assert delivery.wanted is not None
         delivery.wanted.answered(status, {"status": status})
-        bench.intake.window.ask(entry, asked, False)
+        bench.intake.window.ask(entry, asked)
     bench.finish(4)
     await until(lambda: len(bench.source.settled) == 3)
     assert [(tokens, verdict) for _, tokens, verdict, _ in bench.source.settled] == [

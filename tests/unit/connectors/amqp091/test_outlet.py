@@ -15,6 +15,7 @@ from streamproc.connectors.amqp091 import methods, outlet
 from streamproc.connectors.amqp091.outlet import Outlet
 from streamproc.errors import DeliveryFailed, DeliveryRefused, NotConnected
 from streamproc.kernels.delivery import Delivery
+from streamproc.protocol.acks import Wanted
 from tests.reference.amqp091 import unmarshalled
 
 
@@ -245,3 +246,16 @@ async def test_close_fails_what_is_not_confirmed_in_time_in_order(monkeypatch):
     left = [made[0], *made[2:], *more]
     assert bed.told == [(made[1], "delivered"), *((one, "NotConnected") for one in left)]
     assert not bed.losses
+
+
+async def test_a_confirmation_is_the_acknowledgement_that_a_delivery_brings():
+    bed = await opened()
+    (bringing,) = await bed.write(1, "ex/fixed")
+    (plain,) = await bed.write(1, "ex/fixed")
+    bringing.wanted = Wanted("c:done", 100)
+    bed.outlet.on_confirm(2, multiple=True, is_taken=True)
+    await bed.settled()
+    receipt = bringing.wanted.receipt()
+    assert (receipt.label, receipt.status) == ("c:done", 200)
+    assert plain.wanted is None
+    await bed.outlet.end()
