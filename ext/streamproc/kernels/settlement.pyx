@@ -30,7 +30,7 @@ cdef class Entry:
     cdef int open               # receipts awaited, and 1 while the flow works on it
     cdef unsigned long epoch
     cdef _Birth birth
-    cdef object outcome         # why it was rejected, or what acknowledgements it asked for, or None
+    cdef object outcome         # why it is rejected, what acknowledgements it asked for, or None
 
     def __repr__(self):
         return f"<Entry {self.token!r}, {self.open} open>"
