@@ -91,7 +91,7 @@ def test_nothing_is_missing_out_of_order_or_stuck(
             )
             table.note(row)
             service.balanced(way.source_id, way.target_id)
-            assert service.ready(), "not whole again"
+            service.eventually(service.ready, "whole again")
             assert service.terminate() == 0
     assert row.missing == 0
     assert row.parked == 0 or scenario.parks

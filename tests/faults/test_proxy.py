@@ -192,7 +192,7 @@ def test_refuse_turns_new_connections_away_and_leaves_the_open_ones(
 
 def test_a_server_that_is_down_resets_the_client() -> None:
     with Proxy() as proxy:
-        with connect(proxy) as connection, pytest.raises(ConnectionResetError):
+        with pytest.raises(ConnectionResetError), connect(proxy) as connection:
             connection.recv(1)
         assert eventually(lambda: proxy.open == 0)
 
