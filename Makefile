@@ -7,10 +7,10 @@ FOR    ?=
 T      ?= tests
 REPORT ?= build/junit.xml
 REPEAT ?= 1
-JOBS   ?= 3
+JOBS   ?= 2
 BIN     = $(VENV)/bin
 PYTEST  = $(BIN)/python -m pytest
-# Most tests wait for brokers and processes: more at once than there are cores. A file stays whole.
+# Most tests wait for brokers and processes, so two files at a time. A file stays whole.
 BESIDE  = -n $(JOBS) --dist loadfile --no-loadscope-reorder
 
 # Types are checked in what tests stand on, too; the rest of the tests are read by people.
