@@ -11,7 +11,6 @@ import argparse
 import asyncio
 import gc
 import os
-import subprocess
 import sys
 import time
 from pathlib import Path
@@ -19,6 +18,7 @@ from pathlib import Path
 import uvloop
 
 from bench.http.push import Ours
+from bench.http.receiving import receiver
 
 MOST_GROWTH_KIB = 2048
 
@@ -55,21 +55,12 @@ def main() -> int:
     parser.add_argument("--connections", type=int, default=16)
     parser.add_argument("--tls", action="store_true")
     options = parser.parse_args()
-    module = ["bench.http.tls_receiver"] if options.tls else ["streamproc.receiver", "--until-eof"]
-    receiver = subprocess.Popen(
-        [sys.executable, "-m", *module],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    assert receiver.stdout is not None
-    uri = receiver.stdout.readline().split()[-1]
     print(f"{'pushes':>9} {'RSS KiB':>9} {'fds':>4} {'tasks':>4} {'objects':>8}")
     clock = time.perf_counter()
-    made = Counted(uri, options.connections, options.pushes)
-    uvloop.run(made.run_all())
+    with receiver(tls=options.tls) as uri:
+        made = Counted(uri, options.connections, options.pushes)
+        uvloop.run(made.run_all())
     took = time.perf_counter() - clock
-    receiver.terminate()
     middle, last = made.seen[4], made.seen[-1]
     grew = last[0] - middle[0]
     print(

@@ -19,7 +19,6 @@ import contextlib
 import json
 import os
 import random
-import subprocess
 import sys
 import time
 import urllib.request
@@ -30,6 +29,7 @@ from typing import Any
 
 import uvloop
 
+from bench.http.receiving import receiver
 from bench.rig import facts, report
 from streamproc.config.connection import Connection
 from streamproc.config.service import Retry
@@ -152,21 +152,10 @@ async def run(uri: str, options: argparse.Namespace, exponent: float, batch: int
 
 
 @contextlib.contextmanager
-def receiver(delay_ms: float) -> Iterator[str]:
-    process = subprocess.Popen(
-        [sys.executable, "-m", "streamproc.receiver", "--until-eof"],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    assert process.stdout is not None
-    uri = process.stdout.readline().split()[-1]
-    try:
+def slow(delay_ms: float) -> Iterator[str]:
+    with receiver() as uri:
         ask(uri, "/behaviour", {"delayMs": delay_ms})
         yield uri
-    finally:
-        process.terminate()
-        process.communicate()
 
 
 def ask(uri: str, path: str, body: Any = None) -> Any:
@@ -193,7 +182,7 @@ def main() -> int:
     print(facts.line(about))
     runs = []
     for exponent, batch in CASES * options.repeat:
-        with receiver(options.delay_ms) as uri:
+        with slow(options.delay_ms) as uri:
             found = uvloop.run(run(uri, options, exponent, batch))
             ledger = ask(uri, "/ledger")
         wrong = {name: ledger[name] for name in ("out_of_order", "duplicated", "unreadable")}

@@ -17,7 +17,6 @@ import shutil
 import ssl
 import statistics
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Awaitable, Callable, Sequence
@@ -25,6 +24,7 @@ from collections.abc import Awaitable, Callable, Sequence
 import aiohttp
 import uvloop
 
+from bench.http.receiving import receiver
 from bench.http.tls_receiver import PEM
 from streamproc.config.connection import Connection
 from streamproc.connectors.base import Identity, TargetSpec
@@ -204,36 +204,27 @@ def main() -> None:
     parser.add_argument("--clients", default=",".join(CLIENTS))
     parser.add_argument("--tls", action="store_true")
     options = parser.parse_args()
-    module = ["bench.http.tls_receiver"] if options.tls else ["streamproc.receiver", "--until-eof"]
-    receiver = subprocess.Popen(
-        [sys.executable, "-m", *module],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    assert receiver.stdout is not None
-    uri = receiver.stdout.readline().split()[-1]
-    rows = []
-    for connections in map(int, options.connections.split(",")):
-        figures: dict[str, list[tuple[float, float]]] = {}
-        for _ in range(options.rounds):
-            for name in options.clients.split(","):
-                figures.setdefault(name, []).append(
-                    measure(CLIENTS[name], uri, connections, options.seconds)
+    with receiver(tls=options.tls) as uri:
+        rows = []
+        for connections in map(int, options.connections.split(",")):
+            figures: dict[str, list[tuple[float, float]]] = {}
+            for _ in range(options.rounds):
+                for name in options.clients.split(","):
+                    figures.setdefault(name, []).append(
+                        measure(CLIENTS[name], uri, connections, options.seconds)
+                    )
+            for name, rounds in figures.items():
+                rates, costs = zip(*rounds, strict=True)
+                rows.append(
+                    {
+                        "client": name,
+                        "connections": connections,
+                        "rate_best": round(max(rates)),
+                        "rate_median": round(statistics.median(rates)),
+                        "cpu_us_best": round(min(costs), 1),
+                        "cpu_us_median": round(statistics.median(costs), 1),
+                    }
                 )
-        for name, rounds in figures.items():
-            rates, costs = zip(*rounds, strict=True)
-            rows.append(
-                {
-                    "client": name,
-                    "connections": connections,
-                    "rate_best": round(max(rates)),
-                    "rate_median": round(statistics.median(rates)),
-                    "cpu_us_best": round(min(costs), 1),
-                    "cpu_us_median": round(statistics.median(costs), 1),
-                }
-            )
-    receiver.terminate()
     if options.json:
         print(json.dumps(rows, indent=2))
         return

@@ -61,6 +61,37 @@ def target(address: str, filter_: str) -> dict[str, Any]:
     }
 
 
+def generator(devices: int, count: int, **options: Any) -> dict[str, Any]:
+    """A connection whose *devices* say *count* messages in all."""
+    return {
+        "id": "devices",
+        "connectionType": "generator",
+        "connectionStatus": "open",
+        "specificConfig": {"namespace": NAMESPACE, "devices": devices, "count": count, **options},
+        "sources": [{"addresses": ["devices"], "authorizationContext": ["e2e:devices"]}],
+    }
+
+
+def push(
+    name: str, url: str, *, address: str = "POST:/x/{{ thing:id }}", **options: Any
+) -> dict[str, Any]:
+    """A connection that sends every event to *url*. *options*: of its ``specificConfig``."""
+    return {
+        "id": name,
+        "connectionType": "http-push",
+        "connectionStatus": "open",
+        "uri": url,
+        "specificConfig": {"parallelism": 8, **options},
+        "targets": [
+            {
+                "address": address,
+                "topics": [f"_/_/things/twin/events?namespaces={NAMESPACE}"],
+                "authorizationContext": ["e2e:targets"],
+            }
+        ],
+    }
+
+
 class Receiver:
     """The bundled HTTP receiver as a process."""
 

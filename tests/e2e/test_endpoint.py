@@ -10,9 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.e2e import ends
-from tests.e2e.play import NAMESPACE
 from tests.e2e.service import Service
-from tests.e2e.test_slow_target import push
 
 MESSAGES = 3_000
 
@@ -24,14 +22,8 @@ def config(url: str) -> dict[str, Any]:
         "breaker": {"firstOpenS": 0.5, "maxOpenS": 1.0},
         **ends.policies(),
         "connections": [
-            {
-                "id": "devices",
-                "connectionType": "generator",
-                "connectionStatus": "open",
-                "specificConfig": {"namespace": NAMESPACE, "devices": 50, "count": MESSAGES},
-                "sources": [{"addresses": ["d"], "authorizationContext": ["e2e:devices"]}],
-            },
-            push("hook", url),
+            ends.generator(50, MESSAGES),
+            ends.push("hook", url),
         ],
     }
 

@@ -18,7 +18,6 @@ from tests.conformance.far_http import NO_CONTENT, Request, Server
 from tests.e2e import ends
 from tests.e2e.play import NAMESPACE
 from tests.e2e.service import Service
-from tests.e2e.test_slow_target import push
 from tests.unit.config.keys import CERTIFICATE, KEY
 
 PEM = Path(__file__).parents[1] / "unit/connectors/http_push/certificates"
@@ -75,7 +74,7 @@ def serving(signed: Signed) -> Iterator[str]:
 
 
 def config(url: str) -> dict[str, Any]:
-    hook = push("hook", url)
+    hook = ends.push("hook", url)
     hook["ca"] = "${file:ca.pem}"
     hook["credentials"] = {
         "type": "client-cert",
@@ -138,7 +137,7 @@ def test_the_settings_of_the_service_reach_its_connections(tmp_path: Path) -> No
     port = Port()
     with serving(signed) as url:
         made = config(url)
-        made["connections"][1] = push("hook", url)
+        made["connections"][1] = ends.push("hook", url)
         made["httpProxy"] = {
             "host": "127.0.0.1",
             "port": int(port),

@@ -17,40 +17,14 @@ from tests.e2e.service import Service
 MESSAGES = 300
 
 
-def generator() -> dict[str, Any]:
-    return {
-        "id": "devices",
-        "connectionType": "generator",
-        "connectionStatus": "open",
-        "specificConfig": {"namespace": NAMESPACE, "devices": 20, "count": MESSAGES},
-        "sources": [{"addresses": ["devices"], "authorizationContext": ["e2e:devices"]}],
-    }
-
-
-def push(name: str, url: str) -> dict[str, Any]:
-    return {
-        "id": name,
-        "connectionType": "http-push",
-        "connectionStatus": "open",
-        "uri": url,
-        "specificConfig": {"parallelism": 8},
-        "targets": [
-            {
-                "address": "POST:/x/{{ thing:id }}",
-                "topics": [f"_/_/things/twin/events?namespaces={NAMESPACE}"],
-                "authorizationContext": ["e2e:targets"],
-            }
-        ],
-    }
-
-
 def config(*connections: dict[str, Any], **more: Any) -> dict[str, Any]:
+    """Devices that say MESSAGES, and who is to get them."""
     return {
         "workers": 2,
         "retry": {"firstDelayS": 0.05, "maxDelayS": 0.2},
         "supervision": {"firstBackoffS": 0.1, "drainS": 5},
         **ends.policies(),
-        "connections": list(connections),
+        "connections": [ends.generator(20, MESSAGES), *connections],
         **more,
     }
 
@@ -87,7 +61,7 @@ def parked(service: Service) -> int:
 def test_what_was_refused_is_replayed_when_its_target_takes_it(tmp_path: Path) -> None:
     with ends.Receiver() as receiver:
         receiver.behave(status=400, body="no thanks")
-        with Service(tmp_path, config(generator(), push("out", receiver.url))) as service:
+        with Service(tmp_path, config(ends.push("out", receiver.url))) as service:
             command = Command(service)
             service.start()
             service.eventually(lambda: parked(service) == MESSAGES, "all parked")
@@ -133,7 +107,7 @@ def test_what_was_refused_is_replayed_when_its_target_takes_it(tmp_path: Path) -
 def test_a_replay_to_a_target_that_is_away_waits_and_loses_nothing(tmp_path: Path) -> None:
     with ends.Receiver() as receiver:
         receiver.behave(status=400)
-        with Service(tmp_path, config(generator(), push("out", receiver.url))) as service:
+        with Service(tmp_path, config(ends.push("out", receiver.url))) as service:
             command = Command(service)
             service.start()
             service.eventually(lambda: parked(service) == MESSAGES, "all parked")
@@ -146,7 +120,7 @@ def test_a_replay_to_a_target_that_is_away_waits_and_loses_nothing(tmp_path: Pat
             assert service.terminate() in (0, 1)
             assert len(command.entries()) == MESSAGES
             receiver.behave()
-            service.config["connections"] = [push("out", receiver.url)]
+            service.config["connections"] = [ends.push("out", receiver.url)]
             service.start()
             done = command.run("replay", "--all")
             assert done.returncode == 0, done.stderr
@@ -158,7 +132,7 @@ def test_a_replay_to_a_target_that_is_away_waits_and_loses_nothing(tmp_path: Pat
 def test_without_a_service_all_but_replay_work(tmp_path: Path) -> None:
     with ends.Receiver() as receiver:
         receiver.behave(status=400)
-        with Service(tmp_path, config(generator(), push("out", receiver.url))) as service:
+        with Service(tmp_path, config(ends.push("out", receiver.url))) as service:
             command = Command(service)
             service.start()
             service.eventually(lambda: parked(service) == MESSAGES, "all parked")
@@ -180,7 +154,11 @@ def test_what_was_spilled_for_a_connection_that_is_gone_is_parked(tmp_path: Path
     with ends.Receiver() as good, ends.Receiver() as bad:
         bad.behave(status=503)
         spill = {"afterS": 0.1, "windowMessages": 20}
-        connections = (generator(), push("good", good.url), push("bad", bad.url))
+        connections = (
+            ends.generator(20, MESSAGES),
+            ends.push("good", good.url),
+            ends.push("bad", bad.url),
+        )
         with Service(tmp_path, config(*connections, spill=spill)) as service:
             command = Command(service)
             service.start()
@@ -192,7 +170,7 @@ def test_what_was_spilled_for_a_connection_that_is_gone_is_parked(tmp_path: Path
                 "spilled for the bad one",
             )
             service.terminate()
-            service.config["connections"] = [push("good", good.url)]
+            service.config["connections"] = [ends.push("good", good.url)]
             service.start()
             service.eventually(lambda: parked(service) > MESSAGES / 2, "parked")
             entries = command.entries()
@@ -200,7 +178,7 @@ def test_what_was_spilled_for_a_connection_that_is_gone_is_parked(tmp_path: Path
             assert {e["connection"] for e in entries} == {"bad"}
             assert service.terminate() == 0
             bad.behave()
-            service.config["connections"] = [push("bad", bad.url)]
+            service.config["connections"] = [ends.push("bad", bad.url)]
             service.start()
             done = command.run("replay", "--connection", "bad")
             assert done.returncode == 0, done.stderr
@@ -213,11 +191,11 @@ def test_what_was_spilled_for_a_connection_that_is_gone_is_parked(tmp_path: Path
 def test_refused_messages_go_to_a_target_of_choice_and_else_to_the_store(tmp_path: Path) -> None:
     with ends.Receiver() as receiver, ends.Receiver() as letters:
         receiver.behave(status=400)
-        dead = push("dead", letters.url)
+        dead = ends.push("dead", letters.url)
         dead["targets"] = [
             {"address": "POST:/letters", "topics": [], "authorizationContext": ["e2e:targets"]}
         ]
-        connections = (generator(), push("out", receiver.url), dead)
+        connections = (ends.push("out", receiver.url), dead)
         parking = {"connection": "dead", "afterS": 1.0}
         with Service(tmp_path, config(*connections, parking=parking)) as service:
             command = Command(service)

@@ -7,44 +7,17 @@ from __future__ import annotations
 import os
 import signal
 from pathlib import Path
-from typing import Any
 
 from tests.e2e import ends
-from tests.e2e.play import FULL, NAMESPACE
+from tests.e2e.play import FULL
 from tests.e2e.service import Service
 
 MESSAGES = 100_000 if FULL else 8_000
 
 
-def push(name: str, url: str) -> dict[str, Any]:
-    return {
-        "id": name,
-        "connectionType": "http-push",
-        "connectionStatus": "open",
-        "uri": url,
-        "specificConfig": {"parallelism": 8},
-        "targets": [
-            {
-                "address": "POST:/x/{{ thing:id }}",
-                "topics": [f"_/_/things/twin/events?namespaces={NAMESPACE}"],
-                "authorizationContext": ["e2e:targets"],
-            }
-        ],
-    }
-
-
 def test_a_target_that_is_down_holds_up_no_other_and_loses_nothing(tmp_path: Path) -> None:
     with ends.Receiver() as good, ends.Receiver() as bad:
         bad.behave(status=503)
-        generator = {
-            "id": "devices",
-            "connectionType": "generator",
-            "connectionStatus": "open",
-            "specificConfig": {"namespace": NAMESPACE, "devices": 200, "count": MESSAGES},
-            "sources": [
-                {"addresses": ["devices"], "authorizationContext": ["e2e:devices"]},
-            ],
-        }
         config = {
             "workers": 2,
             "spill": {"afterS": 0.2, "windowMessages": 200},
@@ -52,7 +25,11 @@ def test_a_target_that_is_down_holds_up_no_other_and_loses_nothing(tmp_path: Pat
             "limits": {"sourceWindowMessages": 1000},
             "supervision": {"firstBackoffS": 0.1},
             **ends.policies(),
-            "connections": [generator, push("good", good.url), push("bad", bad.url)],
+            "connections": [
+                ends.generator(200, MESSAGES),
+                ends.push("good", good.url),
+                ends.push("bad", bad.url),
+            ],
         }
         with Service(tmp_path, config) as service:
             service.start()

@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from tests.e2e import ends
-from tests.e2e.play import FULL, NAMESPACE
+from tests.e2e.play import FULL
 from tests.e2e.service import Service
 from tests.faults.proxy import Proxy
 
@@ -244,19 +244,6 @@ NAMES = [f"good-{number}" for number in range(OTHERS)]
 
 
 def config(others_url: str, *more: dict[str, Any]) -> dict[str, Any]:
-    generator = {
-        "id": "devices",
-        "connectionType": "generator",
-        "connectionStatus": "open",
-        "specificConfig": {
-            "namespace": NAMESPACE,
-            "devices": THINGS,
-            "zipf": ZIPF,
-            "count": MESSAGES,
-            "rate": RATE,
-        },
-        "sources": [{"addresses": ["devices"], "authorizationContext": ["e2e:devices"]}],
-    }
     return {
         "workers": 2,
         "spill": {"afterS": 0.2, "windowMessages": 50},
@@ -264,7 +251,7 @@ def config(others_url: str, *more: dict[str, Any]) -> dict[str, Any]:
         "limits": {"sourceWindowMessages": MESSAGES // 2},  # so that it matters when one waits
         **ends.policies(),
         "connections": [
-            generator,
+            ends.generator(THINGS, MESSAGES, zipf=ZIPF, rate=RATE),
             *(push(name, others_url, parallelism=4) for name in NAMES),
             *more,
         ],
@@ -272,20 +259,7 @@ def config(others_url: str, *more: dict[str, Any]) -> dict[str, Any]:
 
 
 def push(name: str, url: str, **options: Any) -> dict[str, Any]:
-    return {
-        "id": name,
-        "connectionType": "http-push",
-        "connectionStatus": "open",
-        "uri": url,
-        "specificConfig": options,
-        "targets": [
-            {
-                "address": f"POST:/{name}",
-                "topics": [f"_/_/things/twin/events?namespaces={NAMESPACE}"],
-                "authorizationContext": ["e2e:targets"],
-            }
-        ],
-    }
+    return ends.push(name, url, address=f"POST:/{name}", **options)
 
 
 def reset(receiver: ends.Receiver) -> None:

@@ -14,7 +14,7 @@ import pytest
 
 from tests.brokers.ports import Port
 from tests.e2e import ends
-from tests.e2e.play import FULL, NAMESPACE, Play
+from tests.e2e.play import FULL, Play
 from tests.e2e.service import Service
 from tests.faults.proxy import Proxy
 from tests.faults.road import Road, brokers
@@ -53,22 +53,6 @@ def slow_names(tmp_path: Path) -> str:
     return str(library)
 
 
-def push(name: str, url: str) -> dict[str, Any]:
-    return {
-        "id": name,
-        "connectionType": "http-push",
-        "connectionStatus": "open",
-        "uri": url,
-        "targets": [
-            {
-                "address": "POST:/x/{{ thing:id }}",
-                "topics": [f"_/_/things/twin/events?namespaces={NAMESPACE}"],
-                "authorizationContext": ["e2e:targets"],
-            }
-        ],
-    }
-
-
 def consumer(name: str, kind: str, uri: str, **options: Any) -> dict[str, Any]:
     return {
         "id": name,
@@ -83,13 +67,6 @@ def consumer(name: str, kind: str, uri: str, **options: Any) -> dict[str, Any]:
 def test_a_connection_that_cannot_open_delays_no_other(
     tmp_path: Path, slow_names: str, rabbitmq: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    generator = {
-        "id": "devices",
-        "connectionType": "generator",
-        "connectionStatus": "open",
-        "specificConfig": {"namespace": NAMESPACE, "devices": 20, "count": MESSAGES},
-        "sources": [{"addresses": ["devices"], "authorizationContext": ["e2e:devices"]}],
-    }
     closed = Port()
     monkeypatch.setenv("LD_PRELOAD", slow_names)
     with ends.Receiver() as good, Proxy(rabbitmq.port) as mute:
@@ -126,7 +103,11 @@ def test_a_connection_that_cannot_open_delays_no_other(
                 ),
                 "all look-ups under way",
             )
-            service.config["connections"] = [*hopeless, generator, push("good", url)]
+            service.config["connections"] = [
+                *hopeless,
+                ends.generator(20, MESSAGES),
+                ends.push("good", url),
+            ]
             service.write_config()
             service.signal(signal.SIGHUP)
             service.eventually(lambda: good.figures()["unique"] == MESSAGES, "all delivered")

@@ -21,7 +21,7 @@ from streamproc.store.parked import Bounds, Parked, ParkedStore
 from streamproc.store.queue import Entry, Queue
 from tests.e2e import ends
 from tests.e2e.service import Service
-from tests.e2e.test_parked import MESSAGES, Command, config, generator, parked, push
+from tests.e2e.test_parked import MESSAGES, Command, config, parked
 
 ROOM = 64 << 20
 WIDE = Bounds(1 << 30, ROOM)
@@ -161,7 +161,7 @@ def test_rubbish_in_the_place_of_a_store_is_an_error_and_is_left_as_it_is(tmp_pa
 def test_a_service_whose_disk_is_full_keeps_what_it_cannot_park(tmp_path: Path) -> None:
     with ends.Receiver() as receiver:
         receiver.behave(delayMs=300, status=400)  # so that they come one after another
-        with Service(tmp_path, config(generator(), push("out", receiver.url))) as service:
+        with Service(tmp_path, config(ends.push("out", receiver.url))) as service:
             service.start()
             service.eventually(lambda: parked(service) > 10, "some parked")
             # No file may grow: what has no room in the store's file stays in its lane.
@@ -191,7 +191,7 @@ def test_a_service_whose_disk_is_full_keeps_what_it_cannot_park(tmp_path: Path) 
 def test_a_worker_that_is_killed_while_it_replays_loses_nothing(tmp_path: Path) -> None:
     with ends.Receiver() as receiver:
         receiver.behave(status=400)
-        with Service(tmp_path, config(generator(), push("out", receiver.url))) as service:
+        with Service(tmp_path, config(ends.push("out", receiver.url))) as service:
             service.start()
             service.eventually(lambda: parked(service) == MESSAGES, "all parked")
             receiver.behave(delayMs=30)
@@ -221,7 +221,7 @@ def test_a_service_runs_beside_a_damaged_store_and_loses_nothing(tmp_path: Path)
     (folder / DATA_FILE).write_bytes(b"rubbish" * 3000)
     with ends.Receiver() as receiver:
         receiver.behave(failedShare=0.2, failedStatus=400)
-        with Service(tmp_path, config(generator(), push("out", receiver.url))) as service:
+        with Service(tmp_path, config(ends.push("out", receiver.url))) as service:
             service.start()
             service.eventually(lambda: "parking_failed" in service.log.read_text(), "it is told")
             service.eventually(lambda: receiver.figures()["unique"] > 50, "others go on")

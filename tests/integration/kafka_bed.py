@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 from typing import Any
 
 from confluent_kafka import Consumer, TopicPartition
@@ -15,37 +14,7 @@ from streamproc.connectors.kafka.source import KafkaSource
 from streamproc.connectors.kafka.target import KafkaTarget
 from streamproc.kernels.delivery import Delivery
 from tests.brokers.kafka_client import quiet
-
-DEADLINE_S = 120.0
-
-
-async def until(condition: Callable[[], object]) -> None:
-    """Poll *condition* until it holds."""
-    async with asyncio.timeout(DEADLINE_S):
-        while not condition():
-            await asyncio.sleep(0.01)
-
-
-class Receipts:
-    """Notes what the target says, and lets a test wait for it."""
-
-    def __init__(self) -> None:
-        self.good: list[Delivery] = []
-        self.bad: list[tuple[Delivery, Exception]] = []
-        self.losses: list[Exception] = []
-
-    def delivered(self, deliveries):
-        self.good += deliveries
-
-    def failed(self, deliveries, error):
-        self.bad += [(delivery, error) for delivery in deliveries]
-
-    def lost(self, error):
-        self.losses.append(error)
-
-    @property
-    def count(self) -> int:
-        return len(self.good) + len(self.bad)
+from tests.integration.receipts import DEADLINE_S, Receipts, until
 
 
 class Bed:

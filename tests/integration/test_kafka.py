@@ -22,17 +22,15 @@ from streamproc.kernels.signal import ABSENT
 from streamproc.protocol.acks import Wanted
 from tests.brokers.ports import Port
 from tests.integration.kafka_bed import (
-    DEADLINE_S,
     Bed,
-    Receipts,
     assigned,
     delivery,
     numbers,
     payloads,
     read,
     settle,
-    until,
 )
+from tests.integration.receipts import DEADLINE_S, Receipts, until
 
 # The normal path.
 

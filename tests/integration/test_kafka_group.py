@@ -16,16 +16,8 @@ from streamproc.connectors.kafka import behind, intake
 from streamproc.connectors.kafka.commits import EVERY_S
 from streamproc.errors import Misconfigured, NotConnected, RunnerError
 from tests.brokers.kafka_client import quiet
-from tests.integration.kafka_bed import (
-    DEADLINE_S,
-    Bed,
-    assigned,
-    numbers,
-    payloads,
-    read,
-    settle,
-    until,
-)
+from tests.integration.kafka_bed import Bed, assigned, numbers, payloads, read, settle
+from tests.integration.receipts import DEADLINE_S, until
 
 ROOT = Path(__file__).parents[2]
 

@@ -17,7 +17,8 @@ from confluent_kafka.admin import (
 
 from streamproc.errors import Misconfigured, RunnerError
 from tests.brokers.kafka import Kafka
-from tests.integration.kafka_bed import DEADLINE_S, Bed, Receipts, delivery, payloads, read, until
+from tests.integration.kafka_bed import Bed, delivery, payloads, read
+from tests.integration.receipts import DEADLINE_S, Receipts, until
 
 CERTIFICATES = Path(__file__).parents[1] / "unit" / "connectors" / "http_push" / "certificates"
 PASSWORD = "p@ss:word/ü"

@@ -478,8 +478,13 @@ async def test_a_client_that_leaves_early_harms_nobody(ingest: Ingest) -> None:
     await client.post("/in", b"x", {})
     batch = await soon(source.read())
     await client.close()
-    await asyncio.sleep(0.01)
+    (server,) = server_module._servers.values()
+    await eventually(lambda: not server.connections, "its end was noticed")
     accept(source, batch)
+    other = await ingest.client()
+    await other.post("/in", b"y", {})
+    accept(source, await soon(source.read()))
+    assert (await answers(other, 1))[0].status == 204
 
 
 async def test_a_worker_without_the_socket_says_so() -> None:
