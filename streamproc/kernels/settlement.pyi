@@ -4,7 +4,7 @@ from typing import Any, final
 from streamproc.errors import SignalError
 from streamproc.kernels.delivery import Delivery
 from streamproc.protocol.acks import Wanted
-from streamproc.worker.asked import Asked
+from streamproc.worker.acks import Asked
 
 @final
 class Entry:

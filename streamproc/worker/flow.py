@@ -29,7 +29,7 @@ from streamproc.telemetry import metrics
 from streamproc.telemetry.slots import Block, Slot
 from streamproc.twin import stateless
 from streamproc.twin.policy import WRITE, Policies, denied
-from streamproc.worker.asked import LIVE_RESPONSE, Asked
+from streamproc.worker.acks import LIVE_RESPONSE, Asked
 from streamproc.worker.dispatch import Dispatcher
 from streamproc.worker.inlet import Inlet
 from streamproc.worker.routes import Route, Routes
@@ -149,7 +149,7 @@ class Flow:
         work.passed(inlet.map_headers(work.headers, work.signals))
         work.passed(inlet.enforce(work.identities, work.signals))
         work.passed(self._may_write(work.signals))
-        asked = inlet.asking(work.headers, work.signals, self._answers_live)
+        asked = inlet.ack_requests(work.headers, work.signals, self._answers_live)
         if asked:
             work.asked = work.passed(asked)
         work.signals = work.passed(stateless.to_events(work.signals, _now()))

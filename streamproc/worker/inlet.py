@@ -19,7 +19,7 @@ from streamproc.kernels.signal import Signal
 from streamproc.kernels.template import Subjects
 from streamproc.lang import template
 from streamproc.lang.scopes import Scope
-from streamproc.worker.asking import Asking
+from streamproc.worker.ack_requests import AckRequests
 
 
 class Inlet:
@@ -50,7 +50,7 @@ class Inlet:
                 plan(source.enforcement.input, scope),
                 [plan(text, Scope.ENFORCEMENT_FILTER) for text in source.enforcement.filters],
             )
-        self.asking = Asking(connection, source)
+        self.ack_requests = AckRequests(connection, source)
         # Correlation ids of messages that bring none: a random prefix and a count are as
         # unique as a random UUID, and cost a tenth.
         prefix = os.urandom(10).hex()

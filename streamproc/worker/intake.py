@@ -19,7 +19,7 @@ from streamproc.protocol.acks import Aggregate
 from streamproc.telemetry import events as tell
 from streamproc.telemetry import metrics
 from streamproc.telemetry.slots import Block, Slot
-from streamproc.worker.asked import Asked
+from streamproc.worker.acks import Asked
 from streamproc.worker.crash import watch
 from streamproc.worker.link import Link
 from streamproc.worker.poison import Place

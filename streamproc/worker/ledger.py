@@ -12,7 +12,7 @@ from streamproc.store.environment import StoreError
 from streamproc.telemetry import events as tell
 from streamproc.telemetry import metrics
 from streamproc.telemetry.slots import Block
-from streamproc.worker.asked import refused
+from streamproc.worker.acks import refused
 from streamproc.worker.parking import Parking, Then
 from streamproc.worker.retry import longest_s
 from streamproc.worker.tally import Tally

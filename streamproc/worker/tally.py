@@ -15,7 +15,7 @@ from streamproc.kernels.settlement import receipts
 from streamproc.protocol.acks import Wanted
 from streamproc.telemetry import metrics
 from streamproc.telemetry.slots import Block, Slot
-from streamproc.worker.asked import spilled
+from streamproc.worker.acks import spilled
 
 
 class Tally:

@@ -15,7 +15,7 @@ from streamproc.kernels.delivery import Delivery
 from streamproc.kernels.settlement import Entry, Window
 from streamproc.protocol.acks import Request
 from streamproc.telemetry.slots import Block
-from streamproc.worker.asked import Asked
+from streamproc.worker.acks import Asked
 from streamproc.worker.intake import Intake, IntakeMetrics
 from tests.unit.worker.script import until
 

@@ -15,12 +15,12 @@ from streamproc.lang import template
 from streamproc.lang.scopes import Scope
 from streamproc.protocol import acks
 from streamproc.twin.stateless import EVENT_OF
-from streamproc.worker.asked import LIVE_RESPONSE, PERSISTED, Asked
+from streamproc.worker.acks import LIVE_RESPONSE, PERSISTED, Asked
 
 KNOWN_FILTERS = 1000  # kept: one for each text of labels that a message asks with
 
 
-class Asking:
+class AckRequests:
     """The rules of one source."""
 
     def __init__(self, connection: Connection, source: Source) -> None:

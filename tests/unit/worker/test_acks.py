@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from streamproc.connectors.base import Batch, Verdict
 from streamproc.errors import DeliveryFailed, DeliveryRefused, SignalError
 from streamproc.kernels.delivery import Delivery
-from streamproc.worker.asked import Asked, refused
+from streamproc.worker.acks import Asked, refused
 from streamproc.worker.tally import Tally
 from tests.unit.worker.test_flow import SOURCE, Bench, modify, target
 
