@@ -28,7 +28,6 @@ from tests.faults.stage import CHUNK, PATIENCE_S, WINDOW, Stage
 
 THINGS = 500
 LOOK_EVERY_S = 2.0
-BETWEEN_CHUNKS = 0.8  # of the rate asked for; the rest makes up for the time that faults take
 FAULTS: tuple[tuple[str, Callable[[Stage], None]], ...] = (
     ("source's worker killed", lambda stage: scenarios.kill_worker("source", stage)),
     ("source's link cut", lambda stage: _cut(stage, "source")),
@@ -50,7 +49,7 @@ def main(options: argparse.Namespace) -> int:
     done: list[str] = []
     try:
         with brokers() as ends, Road(ends, source, target) as road:
-            stage = Stage(road, play, folder, {}, options.rate / CHUNK / BETWEEN_CHUNKS)
+            stage = Stage(road, play, folder, {}, options.rate / CHUNK)
             with stage.service as service:
                 service.start()
                 _run(stage, options, looks, done)
@@ -105,11 +104,12 @@ def main(options: argparse.Namespace) -> int:
 def _run(
     stage: Stage, options: argparse.Namespace, looks: list[tuple[float, Sample]], done: list[str]
 ) -> None:
-    """Until all should have been said."""
+    """Until all is said: the load lasts as asked for, the pauses for faults come on top."""
     began = time.monotonic()
     stage.publisher.start()
     due = options.every
-    while (at := time.monotonic() - began) < options.duration:
+    while not stage.publisher.over:
+        at = time.monotonic() - began
         looks.append((at, sample(stage.service.pid)))
         if at >= due:
             name, act = FAULTS[len(done) % len(FAULTS)]

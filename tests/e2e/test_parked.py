@@ -154,11 +154,7 @@ def test_what_was_spilled_for_a_connection_that_is_gone_is_parked(tmp_path: Path
     with ends.Receiver() as good, ends.Receiver() as bad:
         bad.behave(status=503)
         spill = {"afterS": 0.1, "windowMessages": 20}
-        connections = (
-            ends.generator(20, MESSAGES),
-            ends.push("good", good.url),
-            ends.push("bad", bad.url),
-        )
+        connections = (ends.push("good", good.url), ends.push("bad", bad.url))
         with Service(tmp_path, config(*connections, spill=spill)) as service:
             command = Command(service)
             service.start()

@@ -23,7 +23,11 @@ TARGET_DELAY_S = 0.1  # there, and back
 
 
 class Publisher:
-    """Says a play, chunk by chunk, and holds still when it is told to."""
+    """Says a play, chunk by chunk, and holds still when it is told to.
+
+    Chunks are due at a steady rate: what a slow broker took is made up for, what a pause took
+    is not.
+    """
 
     def __init__(self, road: Road, play: Play, chunks_a_second: float) -> None:
         self._road = road
@@ -57,22 +61,31 @@ class Publisher:
         if self.error is not None:
             raise self.error
 
+    @property
+    def over(self) -> bool:
+        """All is said, or nothing more will be."""
+        return not self._thread.is_alive()
+
     def give_up(self) -> None:
         self._over = True
         self._going.set()
 
     def _run(self) -> None:
         said = self._play.said
+        due = time.monotonic()
         try:
             for at in range(0, len(said), CHUNK):
+                time.sleep(max(0.0, due - time.monotonic()))
+                due += self._every_s
                 while not self._over:
-                    self._going.wait()
+                    if not self._going.is_set():
+                        self._going.wait()
+                        due = time.monotonic() + self._every_s
                     with self._between:
                         if self._going.is_set() and not self._over:
                             self._road.publish(said[at : at + CHUNK])
                             self.said += len(said[at : at + CHUNK])
                             break
-                time.sleep(self._every_s)
         except BaseException as error:  # told by ``end``
             self.error = error
 
