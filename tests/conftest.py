@@ -73,6 +73,24 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         terminalreporter.write_line("; ".join(available.lines()), yellow=True)
 
 
+@pytest.fixture(autouse=True)
+def stays(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
+    """Code under test may want to end its process; ours stays, and the test fails. A test that
+    expects it empties the list of exit codes.
+    """
+    own, leave = os.getpid(), os._exit
+    left: list[int] = []
+
+    def stay(code: int) -> None:
+        if os.getpid() != own:
+            leave(code)
+        left.append(code)
+
+    monkeypatch.setattr(os, "_exit", stay)
+    yield left
+    assert not left, f"it would have ended the process with {left}; the log says why"
+
+
 @pytest.fixture
 def fresh_name(request: pytest.FixtureRequest) -> str:
     """A name for a topic or queue that no other test has: brokers are shared."""

@@ -155,7 +155,9 @@ class Service:
             time.sleep(0.1)
 
     def signal(self, number: signal.Signals) -> None:
-        os.kill(self.pid, number)
+        """To the process, if it was not waited for yet: its number may be another's by now."""
+        assert self._process is not None
+        self._process.send_signal(number)
 
     def wait(self, patience_s: float = PATIENCE_S) -> int:
         """-> the exit code."""
@@ -177,10 +179,11 @@ class Service:
         if self._process is None:
             self._forget()
             return
-        for pid in descendants(self._process.pid):
-            _kill(pid)
-        _kill(self._process.pid)
-        self._process.wait(30)
+        if self._process.poll() is None:
+            for pid in descendants(self._process.pid):
+                _kill(pid)
+            self._process.kill()
+            self._process.wait(30)
         self._forget()
 
     def _forget(self) -> None:

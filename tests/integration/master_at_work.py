@@ -7,8 +7,8 @@ import json
 import os
 import signal
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from streamproc.config.service import Listener, Log, Service, Supervision
 from streamproc.errors import ConfigError
 from streamproc.master.main import Master
 
+FOR_MASTERS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 FAKE = "tests.integration.fake_worker"
 DEADLINE_S = 120.0  # for a machine with much else to do
 QUICK = Supervision(
@@ -135,9 +136,27 @@ async def until(
         await asyncio.sleep(0.02)
 
 
+@contextmanager
+def unhurt() -> Iterator[None]:
+    """A signal that no master handles, yet or any more, does nothing to this process."""
+    before = {number: signal.signal(number, lambda *_: None) for number in FOR_MASTERS}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
 @asynccontextmanager
 async def at_work(first: Service, place: Path, module: str = FAKE) -> AsyncIterator[MasterAtWork]:
     """Run a master in *place*; stop it, if it was not, when the test is through."""
+    with unhurt():
+        async with _at_work(first, place, module) as here:
+            yield here
+
+
+@asynccontextmanager
+async def _at_work(first: Service, place: Path, module: str) -> AsyncIterator[MasterAtWork]:
     here = MasterAtWork(place, first)
     master = Master(first, here.load, runtime_dir=place, worker_module=module)
     here.task = asyncio.get_running_loop().create_task(master.run())
