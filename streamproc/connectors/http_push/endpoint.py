@@ -46,6 +46,7 @@ class Endpoint:
         if uri.query or uri.fragment:
             raise ConfigError("the uri of an HTTP push connection has neither query nor fragment")
         self.host = uri.hostname
+        self.host_on_the_wire = _on_the_wire(uri.hostname)
         self.port = uri.port or (443 if self.secure else 80)
         self.base = base_path(uri.path)
         self.basic = _basic(uri.netloc)
@@ -140,11 +141,22 @@ class Endpoint:
 
     @property
     def _name(self) -> str:
-        return f"[{self.host}]" if ":" in self.host else self.host
+        name = self.host_on_the_wire
+        return f"[{name}]" if ":" in name else name
 
     @property
     def _place(self) -> str:
         return f"{self._name}:{self.port}"
+
+
+def _on_the_wire(host: str) -> str:
+    """*host* as DNS and HTTP know it: ASCII."""
+    if host.isascii():
+        return host
+    try:
+        return host.encode("idna").decode("ascii")
+    except UnicodeError as error:
+        raise ConfigError(f"the uri's host {host!r} is no host name: {error}") from None
 
 
 def _basic(netloc: str) -> tuple[str, str] | None:

@@ -26,6 +26,7 @@ from streamproc.connectors.http_push.auth.signing import Signable, Signer
 from streamproc.connectors.http_push.endpoint import Endpoint
 from streamproc.errors import DeliveryRefused
 from streamproc.kernels.delivery import Delivery
+from streamproc.kernels.request import RequestWriter
 from streamproc.version import VERSION
 
 MAX_VALUE_BYTES = 16 * 1024
@@ -81,7 +82,7 @@ class Requests:
         self, endpoint: Endpoint, omit: frozenset[str], signers: tuple[Signer, ...] = ()
     ) -> None:
         self._base = endpoint.base
-        self._host = endpoint.host
+        self._host = endpoint.host_on_the_wire
         self._prefix = endpoint.request_prefix
         self._own = {
             "host": endpoint.authority,
@@ -92,10 +93,11 @@ class Requests:
         self._careful = OUR_OWN | self._own.keys() | {PATH_HEADER, QUERY_HEADER}
         self._bodiless = omit & frozenset(HTTP_VERBS)
         self._signers = signers
-        self._heads: LRU[str, str] = LRU(_ADDRESSES)  # only of verbs with a body
+        self._heads: LRU[str, bytes] = LRU(_ADDRESSES)  # only of verbs with a body
         self._targets: LRU[str, tuple[str, str]] = LRU(_ADDRESSES)
-        self._fields: dict[str, str] = {}  # header name -> line start, names seen to be plain
+        self._fields: dict[str, bytes] = {}  # header name -> line start, names seen to be plain
         self._spelling: dict[str, str] = {}  # lower case -> the one way it stands in _fields
+        self._write = RequestWriter(self._fields, MAX_VALUE_BYTES, JOIN_BYTES).write
         self.render: Callable[[Delivery], Request] = (
             self._render_signed if signers else self._render
         )
@@ -106,28 +108,16 @@ class Requests:
         self._heads.clear()
 
     def _render(self, delivery: Delivery) -> Request:
-        headers = delivery.headers
-        text = self._heads.get(delivery.address)
-        if text is None or "content-type" not in headers:
-            return self._render_with_care(delivery)
-        fields = self._fields
-        for name, value in headers.items():
-            line = fields.get(name)
-            if line is None or not (value.isascii() and value.isprintable()):
-                return self._render_with_care(delivery)
-            text += line + value
-        if len(text) > MAX_VALUE_BYTES:
-            return self._render_with_care(delivery)
-        payload = delivery.payload
-        head = f"{text}\r\nContent-Length: {len(payload)}\r\n\r\n".encode("ascii")
-        return head + payload if len(payload) < JOIN_BYTES else (head, payload)
+        head = self._heads.get(delivery.address)
+        request = None if head is None else self._write(head, delivery)
+        return self._render_with_care(delivery) if request is None else request
 
     def _render_with_care(self, delivery: Delivery) -> Request:
         method, target, headers = self._parts(delivery)
         with_body = method not in self._bodiless
         lines = self._lines(headers)
         if with_body and not headers.keys() & _RESERVED:
-            self._heads[delivery.address] = self._start(method, target, {})
+            self._heads[delivery.address] = self._start(method, target, {}).encode()
         body = delivery.payload if with_body else None
         return self._whole(method, target, headers, lines.values(), body)
 
@@ -191,14 +181,13 @@ class Requests:
         """
         lines: dict[str, str] = {}
         for low, (name, value) in headers.items():
-            start = self._fields.get(name)
             if (
-                start is not None
+                name in self._fields
                 and len(value) <= MAX_VALUE_BYTES
                 and value.isascii()
                 and value.isprintable()
             ):
-                lines[low] = start + value
+                lines[low] = f"\r\n{name}: {value}"
             elif low not in _UNSENT:
                 lines[low] = _line(name, value)
                 self._learn(low, name)
@@ -246,7 +235,7 @@ class Requests:
             del self._fields[known]
             known = self._spelling[low] = name
         if known == name:
-            self._fields[name] = f"\r\n{name}: "
+            self._fields[name] = f"\r\n{name}: ".encode("ascii")
 
 
 def _line(name: str, value: str) -> str:

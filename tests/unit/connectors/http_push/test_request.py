@@ -81,10 +81,18 @@ def test_a_request_has_all_that_it_needs() -> None:
         ("https://h:443/x", "h"),
         ("https://h:80", "h:80"),
         ("http://[::1]:81", "[::1]:81"),
+        ("http://exämple.org:81", "xn--exmple-cua.org:81"),
     ],
 )
 def test_the_host_header_names_the_port_where_it_is_not_the_schemes(uri: str, host: str) -> None:
-    assert rendered(requests(uri), "POST:/", {}, b"").all("host") == [host]
+    made = requests(uri)
+    for _ in range(3):
+        assert rendered(made, "POST:/", {"content-type": "a/b"}, b"").all("host") == [host]
+
+
+def test_a_host_that_is_no_name_is_refused_at_once() -> None:
+    with pytest.raises(ConfigError, match="is no host name"):
+        requests("http://" + "ä" * 70)
 
 
 @pytest.mark.parametrize(
