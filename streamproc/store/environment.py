@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TypeVar
 
 import lmdb
 import msgspec
@@ -18,6 +19,10 @@ from streamproc.errors import StreamprocError
 OVERHEAD = 2
 DATA_FILE = "data.mdb"
 WALK_S = 300.0
+# Beyond the bound, by and by, for what must be written although nothing is free.
+SPARES_BYTES = (16 << 20, 64 << 20, 256 << 20)
+
+T = TypeVar("T")
 
 
 class StoreError(StreamprocError):
@@ -89,6 +94,22 @@ def transaction(environment: lmdb.Environment, *, write: bool) -> Iterator[lmdb.
         raise StoreFull("the store has no room left") from error
     except (lmdb.Error, OSError, msgspec.MsgspecError) as error:
         raise StoreError(f"the store failed: {error}") from error
+
+
+def forced(environment: lmdb.Environment, job: Callable[[lmdb.Transaction], T]) -> T:
+    """Run *job* as a transaction that makes room: to delete, pages are written anew, and where
+    none is free the file grows. Without that what is full would stay so for ever.
+
+    *job* may run again, from the start. No other transaction of this process may be open.
+    """
+    for spare in SPARES_BYTES:
+        try:
+            with transaction(environment, write=True) as txn:
+                return job(txn)
+        except StoreFull:
+            environment.set_mapsize(environment.info()["map_size"] + spare)
+    with transaction(environment, write=True) as txn:
+        return job(txn)
 
 
 def _begin(environment: lmdb.Environment, write: bool) -> lmdb.Transaction:

@@ -14,7 +14,7 @@ import lmdb
 import msgspec
 
 from streamproc.config.service import Service
-from streamproc.store.environment import StoreError, open_environment, transaction
+from streamproc.store.environment import StoreError, forced, open_environment, transaction
 
 READ_AT_ONCE = 500
 READ_BYTES_AT_ONCE = 8 << 20
@@ -78,13 +78,14 @@ class ParkedStore:
         *known*: for each of them the id that it has here already, if any: it takes the place of
         what was there, room or not; what was dropped in the meantime stays dropped.
         """
-        taken = 0
-        with transaction(self._environment, write=True) as txn:
+        positions = [known[at] if known else None for at in range(len(entries))]
+
+        def job(txn: lmdb.Transaction) -> int:
             count, size = self._totals(txn)
             number = self._number(txn, _NEXT, 1)
-            for position, entry in enumerate(entries):
+            taken = 0
+            for before, entry in zip(positions, entries, strict=True):
                 value = _encode(entry)
-                before = known[position] if known else None
                 if before is not None:
                     name = _name(before)
                     old = txn.get(name, db=self._entries)
@@ -102,7 +103,12 @@ class ParkedStore:
                 taken += 1
             self._note(txn, count, size)
             txn.put(_NEXT, _name(number), db=self._meta)
-        return taken
+            return taken
+
+        if positions.count(None) < len(positions):
+            return forced(self._environment, job)
+        with transaction(self._environment, write=True) as txn:
+            return job(txn)
 
     def totals(self) -> Totals:
         """What is here now."""
@@ -164,16 +170,20 @@ class ParkedStore:
 
     def drop(self, numbers: Iterable[int]) -> int:
         """Forget them. -> how many were there."""
-        dropped = 0
-        with transaction(self._environment, write=True) as txn:
+        names = [_name(number) for number in numbers]
+
+        def job(txn: lmdb.Transaction) -> int:
+            dropped = 0
             count, size = self._totals(txn)
-            for number in numbers:
-                value = txn.pop(_name(number), db=self._entries)
+            for name in names:
+                value = txn.pop(name, db=self._entries)
                 if value is not None:
                     dropped += 1
                     size -= len(value)
             self._note(txn, count - dropped, size)
-        return dropped
+            return dropped
+
+        return forced(self._environment, job)
 
     def expire(self, max_age_s: float, now: float | None = None) -> int:
         """Forget what was parked more than *max_age_s* ago, at most EXPIRE_AT_ONCE. -> how many."""

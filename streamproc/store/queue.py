@@ -10,11 +10,19 @@ import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+import lmdb
 import msgspec
 
-from streamproc.store.environment import StoreError, StoreFull, open_environment, transaction
+from streamproc.store.environment import (
+    StoreError,
+    StoreFull,
+    forced,
+    open_environment,
+    transaction,
+)
 
 READ_BYTES_AT_ONCE = 8 << 20
+_TOTALS = b"totals"  # in "meta": count, bytes, next
 
 
 class QueueInUse(StoreError):
@@ -44,13 +52,14 @@ class Queue:
         self._max_bytes = max_bytes
         self._lock = _lock(path)
         try:
-            self._environment = open_environment(path, max_bytes, databases=1)
+            self._environment = open_environment(path, max_bytes, databases=2)
         except StoreError:
             os.close(self._lock)
             raise
         try:
             with transaction(self._environment, write=True) as txn:
                 self._entries = self._environment.open_db(b"entries", txn)
+                self._meta = self._environment.open_db(b"meta", txn)
             self.count, self.size_bytes, self.next = self._measure()
         except StoreError:
             self.close()
@@ -76,9 +85,9 @@ class Queue:
         with transaction(self._environment, write=True) as txn:
             for number, value in enumerate(encoded, first):
                 txn.put(_name(number), value, append=True, db=self._entries)
-        self.next += len(encoded)
-        self.count += len(encoded)
-        self.size_bytes += size
+            count, size = self.count + len(encoded), self.size_bytes + size
+            self._note(txn, count, size, first + len(encoded))
+        self.next, self.count, self.size_bytes = first + len(encoded), count, size
         return len(encoded)
 
     def read(self, start: int, most: int) -> list[tuple[int, Entry]]:
@@ -99,32 +108,45 @@ class Queue:
 
     def delete(self, numbers: Iterable[int]) -> None:
         """They are confirmed; those that are gone already do no harm."""
-        count = size = 0
-        with transaction(self._environment, write=True) as txn:
-            for number in numbers:
-                value = txn.pop(_name(number), db=self._entries)
+        names = [_name(number) for number in numbers]
+
+        def job(txn: lmdb.Transaction) -> tuple[int, int]:
+            count, size = self.count, self.size_bytes
+            for name in names:
+                value = txn.pop(name, db=self._entries)
                 if value is not None:
-                    count += 1
-                    size += len(value)
-        self.count -= count
-        self.size_bytes -= size
+                    count -= 1
+                    size -= len(value)
+            self._note(txn, count, size, self.next)
+            return count, size
+
+        self.count, self.size_bytes = forced(self._environment, job)
 
     def close(self) -> None:
         """Let another process have it."""
         self._environment.close()
         os.close(self._lock)
 
+    def _note(self, txn: lmdb.Transaction, count: int, size: int, after: int) -> None:
+        txn.put(_TOTALS, _name(count) + _name(size) + _name(after), db=self._meta)
+
     def _measure(self) -> tuple[int, int, int]:
-        count = size = last = 0
+        """Count, bytes, next. Entries are counted where another version wrote them: it may not
+        have noted what it did.
+        """
         with (
             transaction(self._environment, write=False) as txn,
             txn.cursor(self._entries) as cursor,
         ):
-            for name, value in cursor:
-                count += 1
-                size += len(value)
-                last = int.from_bytes(name, "big")
-        return count, size, last + 1
+            count = txn.stat(self._entries)["entries"]
+            after = int.from_bytes(cursor.key(), "big") + 1 if cursor.last() else 1
+            noted = txn.get(_TOTALS, db=self._meta)
+            if noted is not None:
+                known, size, last = (int.from_bytes(noted[at : at + 8], "big") for at in (0, 8, 16))
+                if known == count and last >= after:
+                    return count, size if count else 0, last
+            size = sum(len(value) for value in cursor.iternext(keys=False)) if cursor.first() else 0
+            return count, size, after
 
 
 def _lock(path: Path) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from streamproc.store import parked as module
+from streamproc.store.environment import StoreFull
 from streamproc.store.parked import Bounds, Parked, ParkedStore
 
 WIDE = Bounds(1000, 1 << 20)
@@ -157,3 +159,20 @@ def test_readers_that_were_killed_are_forgotten(tmp_path: Path) -> None:
         assert store._environment.reader_check() == 0
         store.close()
         holder.kill()
+
+
+def test_what_is_full_to_the_last_page_can_be_emptied(tmp_path: Path) -> None:
+    """A payload that just misses a page fills the file before the bound is reached."""
+    store = ParkedStore(tmp_path, Bounds(1_000_000, 2 << 20))
+    with contextlib.suppress(StoreFull):
+        while store.add([parked(1, 4060)]):
+            pass
+    count, _, _ = store.totals()
+    assert count * 4060 > 1 << 20
+    # In its old place something larger goes, room or not.
+    assert store.add([parked(1, 9000)] * 300, list(range(1, 301))) == 300
+    assert store.drop(range(1, count, 3)) == len(range(1, count, 3))
+    while store.expire(1.0, now=1000.0):
+        pass
+    assert store.totals() == (0, 0, None)
+    store.close()

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 
+import lmdb
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -62,6 +64,68 @@ def test_beyond_its_bound_nothing_is_kept_and_it_says_so(tmp_path: Path) -> None
         queue.append([entry(1500)])
     queue.delete([1])
     assert queue.append([entry(1500)]) == 1
+    queue.close()
+
+
+# Sizes at which a value just misses a page, so that the file is full long before the bound.
+@pytest.mark.parametrize("size", [60, 2060, 4090, 8190])
+def test_what_is_full_to_the_last_page_can_be_drained(tmp_path: Path, size: int) -> None:
+    queue = Queue(tmp_path, 2 << 20)
+    with contextlib.suppress(StoreFull):
+        for most in (50, 1):
+            with contextlib.suppress(StoreFull):
+                while queue.append([entry(size)] * most) == most:
+                    pass
+    count = queue.count
+    assert count * size > 1 << 20
+    newest = [number for number, _ in queue.read(count - 20, 40)]
+    queue.delete(newest)
+    queue.delete(range(1, 500, 7))
+    while found := queue.read(0, 500):
+        queue.delete([number for number, _ in found])
+    assert (queue.count, queue.size_bytes) == (0, 0)
+    assert queue.append([entry(size)]) == 1
+    queue.close()
+
+
+def test_what_was_noted_is_what_is_there_after_a_reopen(tmp_path: Path) -> None:
+    queue = Queue(tmp_path, 1 << 20)
+    queue.append([entry(n) for n in range(1, 9)])
+    queue.delete([2, 8])
+    before = (queue.count, queue.size_bytes, queue.next)
+    queue.close()
+    queue = Queue(tmp_path, 1 << 20)
+    assert (queue.count, queue.size_bytes, queue.next) == before
+    queue.delete(range(9))
+    queue.close()
+    queue = Queue(tmp_path, 1 << 20)
+    assert (queue.count, queue.size_bytes, queue.next) == (0, 0, 9)
+    queue.close()
+
+
+@pytest.mark.parametrize("later", ["appended", "deleted", "nothing noted"])
+def test_a_queue_that_an_older_version_wrote_is_counted_anew(tmp_path: Path, later: str) -> None:
+    """It knows of no totals: what it did since is not in them."""
+    queue = Queue(tmp_path, 1 << 20)
+    queue.append([entry(n) for n in (1, 2, 3)])
+    names = [number.to_bytes(8, "big") for number, _ in queue.read(0, 9)]
+    queue.close()
+    with lmdb.open(str(tmp_path), max_dbs=2) as environment, environment.begin(write=True) as txn:
+        entries = environment.open_db(b"entries", txn)
+        last = txn.get(names[-1], db=entries)
+        if later == "appended":
+            txn.put((9).to_bytes(8, "big"), last, db=entries)
+        elif later == "deleted":
+            txn.delete(names[0], db=entries)
+        else:
+            txn.drop(environment.open_db(b"meta", txn))
+    queue = Queue(tmp_path, 1 << 20)
+    found = queue.read(0, 9)
+    assert queue.count == len(found) == {"appended": 4, "deleted": 2, "nothing noted": 3}[later]
+    assert queue.next == found[-1][0] + 1
+    size = queue.size_bytes
+    queue.delete([number for number, _ in found])
+    assert queue.size_bytes == 0 < size
     queue.close()
 
 
