@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-_DURATION = re.compile(r"([0-9]{1,15})(ms|mo|s|m|h|d|w|y)?\Z")
+_DURATION = re.compile(r"(\+?[0-9]{1,15}|-0{1,15})(ms|mo|s|m|h|d|w|y)?\Z")
 _SECONDS = {
     "ms": 0.001,
     "s": 1.0,

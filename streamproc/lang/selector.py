@@ -60,18 +60,21 @@ def parse(text: str) -> Selector:
 
 
 def parse_extra_fields(text: str) -> Selector:
-    """Parse ``extraFields``; raises ExpressionError ``things:field.selection.invalid``.
+    """Parse ``extraFields``; raises ExpressionError, as ``parse`` does, or else
+    ``things:field.selection.invalid``.
 
-    As in Ditto, each part between two commas must begin with a field of a thing.
+    As in Ditto, each part between two commas must begin with a field of a thing, or with a
+    placeholder.
     """
     if len(text) > MAX_LENGTH:
         raise _refused(f"it has {len(text)} characters, {MAX_LENGTH} are allowed", None, "")
+    found = parse(text)
     at = 0
     while at <= len(text):
         end = cast(re.Match[str], _PART.match(text, at)).end()
         _check_field(text[at:end], at)
         at = end + 1
-    return parse(text)
+    return found
 
 
 def _list(text: str, at: int, prefix: pointer.Keys, found: list[pointer.Keys], depth: int) -> int:
@@ -99,6 +102,8 @@ def _list(text: str, at: int, prefix: pointer.Keys, found: list[pointer.Keys], d
 
 def _check_field(text: str, at: int) -> None:
     name, slash, path = text.removeprefix("/").partition("/")
+    if name.startswith("{{"):
+        return  # what it will name, nobody knows
     if name not in FIELDS:
         if text != text.strip():
             raise _refused(f"{text!r} has a blank around it", at, "leave the blank out")

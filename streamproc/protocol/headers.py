@@ -8,9 +8,10 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable
-from typing import Final
+from typing import Any, Final
 
-from streamproc.errors import SignalError
+from streamproc.errors import ExpressionError, SignalError
+from streamproc.lang import selector
 from streamproc.protocol.errors import shown
 
 READ_AND_WRITE: Final = frozenset(
@@ -75,10 +76,10 @@ DITTO_LABELS: Final = frozenset({"twin-persisted", "live-response", "search-pers
 """Acknowledgements that are given inside; nobody outside is asked for them."""
 
 _LABEL = re.compile(r"[a-zA-Z0-9_:-]{3,165}\Z", re.ASCII)
-_DURATION = re.compile(r"\d{1,12}(?:ms|s|m|h|d|w|mo|y)?\Z", re.ASCII)
-_TAG = r'(?:W/)?"[^"]*"'
-_TAGS = re.compile(rf"(?:\*|{_TAG}(?: ?, ?{_TAG})*)\Z")
-_NUMBER = re.compile(r"-?\d{1,19}\Z", re.ASCII)
+_DURATION = re.compile(r"(?:\+?\d{1,15}|-0{1,15})(?:ms|s|m|h|d|w|mo|y)?\Z", re.ASCII)
+_TAG = r'(?:\*|(?:W/)?"[^"*,]*")'
+_TAGS = re.compile(rf"{_TAG}(?:\s*,\s*{_TAG})*(?:\s*,\s*)*+\Z", re.ASCII)
+_NUMBER = re.compile(r"[+-]?\d{1,19}\Z", re.ASCII)
 
 
 def normal(name: str, value: str) -> str:
@@ -94,7 +95,7 @@ def _boolean(name: str, value: str) -> str:
 
 
 def _non_empty(name: str, value: str) -> str:
-    if not value.strip():
+    if not value:
         raise _invalid(name, value, "a value that is not empty")
     return value
 
@@ -109,42 +110,65 @@ def _timeout(name: str, value: str) -> str:
 
 
 def _one_of(*allowed: str) -> Callable[[str, str], str]:
+    """A word in any case, with blanks around it; it is passed on as it came."""
+
     def check(name: str, value: str) -> str:
-        found = value.strip().lower()
-        if found not in allowed:
+        if value.strip().lower() not in allowed:
             raise _invalid(name, value, "one of " + ", ".join(allowed))
-        return found
+        return value
 
     return check
 
 
 def _labels(name: str, value: str) -> str:
-    """A JSON array of labels; Ditto also takes them separated by commas."""
-    array = value.lstrip().startswith("[")
-    labels = _strings(name, value) if array else [x.strip() for x in value.split(",") if x.strip()]
-    for label in labels:
-        if not _LABEL.match(label):
-            raise SignalError(
-                "acknowledgement:label.invalid",
-                f"{name} has the label {shown(label)}",
-                description="a label has 3 to 165 letters, digits, '-', '_' and ':'",
-            )
-    return json.dumps(labels, separators=(",", ":"))
+    labels = _strings(name, value)
+    if not all(map(_LABEL.match, labels)):
+        reason = "labels of 3 to 165 letters, digits, '-', '_' and ':'"
+        raise _invalid(name, value, f"a JSON array or comma list of {reason}")
+    return _compact(labels)
+
+
+def _string_array(name: str, value: str) -> str:
+    return _compact(_strings(name, value))
+
+
+def _metadata(name: str, value: str) -> str:
+    """What to write beside the value: objects of a key and a value; others say nothing."""
+    entries = [entry for entry in _array(value) if isinstance(entry, dict)]
+    for entry in entries:
+        if not isinstance(entry.get("key"), str) or "value" not in entry:
+            raise _invalid(name, value, 'a JSON array of {"key": ..., "value": ...}')
+    return _compact(entries)
+
+
+def _selector(name: str, value: str) -> str:
+    try:
+        selector.parse(value)
+    except ExpressionError as error:
+        raise _invalid(name, value, f"a field selector ({error})") from None
+    return value
 
 
 def _strings(name: str, value: str) -> list[str]:
+    array = _array(value)
+    if not all(isinstance(item, str) for item in array):
+        raise _invalid(name, value, "a JSON array of strings, or a comma list")
+    return array
+
+
+def _array(value: str) -> list[Any]:
+    """A JSON array; what is none counts as texts between commas, as in Ditto."""
     try:
         array = json.loads(value)
     except (ValueError, RecursionError):
         array = None
-    if not isinstance(array, list) or not all(isinstance(item, str) for item in array):
-        raise _invalid(name, value, "a JSON array of strings")
-    return array
+    if isinstance(array, list):
+        return array
+    return [part.strip() for part in value.split(",") if part]
 
 
-def _string_array(name: str, value: str) -> str:
-    _strings(name, value)
-    return value
+def _compact(array: list[Any]) -> str:
+    return json.dumps(array, separators=(",", ":"), ensure_ascii=False)
 
 
 def _matching(pattern: re.Pattern[str], expected: str) -> Callable[[str, str], str]:
@@ -173,6 +197,9 @@ CHECKED: Final[dict[str, Callable[[str, str], str]]] = {
     "timeout": _timeout,
     "requested-acks": _labels,
     "declared-acks": _string_array,
+    "put-metadata": _metadata,
+    "get-metadata": _selector,
+    "delete-metadata": _selector,
     "channel": _one_of("twin", "live"),
     "live-channel-timeout-strategy": _one_of("fail", "use-twin"),
     "if-equal": _one_of("update", "skip", "skip-minimizing-merge"),

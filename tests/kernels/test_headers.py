@@ -114,9 +114,10 @@ INBOUND = [
     ({"timeout": "abc"}, {}, {"timeout": "5s"}, {"timeout": "5s"}),
     ({"timeout": "abc"}, {}, {}, ("error", "timeout.invalid")),
     ({"response-required": "{{ header:b }}"}, {"b": "TRUE"}, {}, ("error", "header.invalid")),
-    ({"correlation-id": "{{ header:b }}"}, {"b": "  "}, {}, ("error", "header.invalid")),
+    ({"correlation-id": "{{ header:b }}"}, {"b": ""}, {}, ("error", "header.invalid")),
+    ({"correlation-id": "{{ header:b }}"}, {"b": "  "}, {}, {"correlation-id": "  "}),
     ({"correlation-id": "{{ header:b }}"}, {"b": " é"}, {}, {"correlation-id": " é"}),
-    ({"channel": "{{ header:b }}"}, {"b": " Live"}, {}, {"channel": "live"}),
+    ({"channel": "{{ header:b }}"}, {"b": " Live"}, {}, {"channel": " Live"}),
     ({"a": "{{ header:b }}"}, {"b": "x\r\ny: z"}, {}, ("error", "header.invalid")),
     # The operator may write it, as in a multi-line condition.
     ({"condition": "eq(a,1)\n"}, {}, {}, {"condition": "eq(a,1)\n"}),

@@ -172,6 +172,7 @@ def test_what_is_selected_is_what_each_pointer_finds_and_no_more(
             "_context",
             "attributes/ a",
             "features/{{ feature:id | fn:upper() }}/x",
+            "{{ header:fields }},thingId",
         ),
     ],
 )
@@ -190,14 +191,24 @@ def test_a_group_of_one_is_possible_below_a_field() -> None:
 
 
 @pytest.mark.parametrize(
+    ("text", "code"),
+    [("//attributes", "json.pointer.invalid"), ("attributes(a", "json.fieldselector.invalid")],
+)
+def test_what_is_no_selector_at_all_is_said_first(text: str, code: str) -> None:
+    with pytest.raises(ExpressionError) as caught:
+        selector.parse_extra_fields(text)
+    assert caught.value.code == code
+
+
+@pytest.mark.parametrize(
     ("text", "position", "hint"),
     [
         ("", 0, "possible are"),
         ("attribute", 0, "did you mean attributes?"),
         ("thingId, attributes", 8, "leave the blank out"),
         ("thingId,,attributes", 8, "possible are"),
-        ("//attributes", 0, "possible are"),
         ("attributes/", 10, ""),
+        ("{{ header:fields }},attribute", 20, "did you mean attributes?"),
         ("thingId/x", 7, ""),
         ("attributes(a)", 0, "in full"),
         ("attributes/a(b,c)", 15, "in full"),

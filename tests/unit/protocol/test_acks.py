@@ -112,7 +112,7 @@ def test_requests_of_a_source() -> None:
         ("abc,def", "header.invalid"),
         ('["abc"', "header.invalid"),
         ("[1]", "header.invalid"),
-        ('["a"]', "acknowledgement:label.invalid"),
+        ('["a"]', "header.invalid"),
     ],
 )
 def test_a_filter_must_leave_labels(text: str, code: str) -> None:
