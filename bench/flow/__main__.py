@@ -19,7 +19,10 @@ import time
 from pathlib import Path
 from typing import Any
 
+import uvloop
+
 from bench.e2e.load import Load
+from bench.flow.glue import Glue, arrivals
 from bench.flow.road import Messages, Road, messages
 from bench.flow.stages import REST, Watch, clock_ns
 from bench.rig.facts import ROOT, facts, line
@@ -46,6 +49,7 @@ def main() -> int:
             return 0
         report: dict[str, Any] = {"bench": "flow", "facts": about, "messages": options.messages}
         report["totals"] = _totals(Path(folder), load, found, sizes, options.rounds)
+        report["worker"] = _worker(Path(folder), load, found, sizes, options.rounds)
         report["clock_ns"] = clock_ns()
         report["stages"] = _stages(Path(folder), found, sizes, options.rounds)
     report["load_average_after"] = [round(value, 2) for value in os.getloadavg()]
@@ -88,6 +92,28 @@ def _totals(
     progress.over()
     runs = len(sizes) * (rounds + 1)
     road.check(load, runs)
+    return totals
+
+
+def _worker(
+    folder: Path, load: Load, found: Messages, sizes: list[int], rounds: int
+) -> dict[str, dict[str, float]]:
+    """CPU nanoseconds a message, with all that a worker does around the path."""
+    progress = Progress()
+    glue = Glue(folder / "glue")
+    totals = {}
+    for size in sizes:
+        batches = arrivals(found, size)
+        figures = []
+        for number in range(rounds + 1):  # the first warms up
+            progress.say(f"worker, arrivals of {size}: round {number} of {rounds}")
+            gc.collect()
+            begun = time.process_time_ns()
+            uvloop.run(glue.run(batches))
+            figures.append((time.process_time_ns() - begun) / len(found[0]))
+        totals[str(size)] = {"median": statistics.median(figures[1:]), "min": min(figures[1:])}
+    progress.over()
+    glue.check(load, len(sizes) * (rounds + 1))
     return totals
 
 
@@ -138,6 +164,9 @@ def _shown(report: dict[str, Any], before: dict[str, Any] | None) -> str:
     totals = report["totals"]
     rows.append(["total, as it is", *(round(totals[size]["median"]) for size in sizes)])
     rows.append(["  best round", *(round(totals[size]["min"]) for size in sizes)])
+    worker = report["worker"]
+    rows.append(["with a worker around it", *(round(worker[size]["median"]) for size in sizes)])
+    rows.append(["  best round", *(round(worker[size]["min"]) for size in sizes)])
     lines = [
         "",
         table(rows),

@@ -41,6 +41,24 @@ def messages(load: Load) -> Messages:
     return payloads, headers
 
 
+def built() -> tuple[Service, Inlet, Routes, Policies]:
+    """What a source and its targets are compiled to."""
+    made = config(
+        target="http",
+        workers=1,
+        source_clients=1,
+        target_clients=1,
+        parallelism=64,
+        receiver="http://receiver:80",
+        kafka="kafka:9092",
+    )
+    service = msgspec.convert(made, Service)
+    own = next(one for one in service.connections if one.id == SOURCE)
+    tell.configure(Log(level="error"), "bench")  # lines would cost more than messages
+    inlet = Inlet(own, 0, own.sources[0], service.limits)
+    return service, inlet, Routes(service.connections), Policies.build(service)
+
+
 class AtOnce:
     """In the dispatcher's place: gives the receipts when it is handed the deliveries."""
 
@@ -57,29 +75,16 @@ class Road:
     """Source, window, flow and receipts. ``watch`` may put itself between the parts."""
 
     def __init__(self, folder: Path, watch: Any = None) -> None:
-        service = msgspec.convert(
-            config(
-                target="http",
-                workers=1,
-                source_clients=1,
-                target_clients=1,
-                parallelism=64,
-                receiver="http://receiver:80",
-                kafka="kafka:9092",
-            ),
-            Service,
-        )
+        _, inlet, routes, policies = built()
         folder.mkdir()
-        tell.configure(Log(level="error"), "bench")  # lines would cost more than messages
         block = Block.create(folder / "metrics")
         tally = Tally(block)
-        own = next(one for one in service.connections if one.id == SOURCE)
         self.dispatcher = AtOnce(tally)
         around = (lambda part: part) if watch is None else watch.around
         self._flow = Flow(
-            around(Inlet(own, 0, own.sources[0], service.limits)),
-            around(Routes(service.connections)),
-            around(Policies.build(service)),
+            around(inlet),
+            around(routes),
+            around(policies),
             around(self.dispatcher),
             tally,
             block,

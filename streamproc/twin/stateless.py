@@ -42,7 +42,8 @@ _COMMAND_ONLY: Final = READ_ONLY | {"dry-run"}
 def to_events(signals: list[Signal], now: str) -> list[Signal | SignalError | None]:
     """What becomes of each signal: an event or live signal, an error, or nothing (a dry run).
 
-    *now* is the time of the events. The signals themselves are not changed.
+    *now* is the time of the events. Everyday commands become their events themselves: use
+    what comes back, and no longer *signals*.
     """
     return events.to_events(signals, now, outcome, known, _COMMAND_ONLY)
 

@@ -65,7 +65,7 @@ class Work:
         gone = set(bad)
         rest = [i for i in range(len(outcomes)) if i not in gone]
         self.keep(rest)
-        return [outcomes[i] for i in rest]
+        return columns.pick(outcomes, rest)
 
     def drop(self, route: Route, address: Any, headers: Any) -> None:
         """One of both cannot be made: the signal is dropped for this target, by Ditto's rule
@@ -81,7 +81,7 @@ class Work:
         for name in ("entries", "payloads", "headers", "identities", "signals", "asked"):
             column = getattr(self, name)
             if column:
-                setattr(self, name, [column[i] for i in rest])
+                setattr(self, name, columns.pick(column, rest))
 
 
 class Flow:
@@ -169,13 +169,12 @@ class Flow:
         """Make a delivery for each target that is to get a signal."""
         signals: list[Signal] = work.signals
         wanted = bytearray(len(signals))
-        payloads: list[bytes | None] = [None] * len(signals)
+        payloads: list[Any] = [None] * len(signals)  # None: nobody wanted it yet
         for kind, positions in columns.by_kind(signals).items():
             for route in self._routes.subscribed(kind, self._inlet.connection_id):
                 chosen = route.select(kind, signals, positions, self._policies)
                 if chosen:
-                    for i in chosen:
-                        wanted[i] = 1
+                    columns.flag(wanted, chosen)
                     self._deliver(route, chosen, work, payloads)
         work.unwanted = work.accepted - len(wanted) + wanted.count(0)
         if work.asked:
@@ -184,14 +183,11 @@ class Flow:
                 if asked is not None and asked.complete(issued):
                     work.waiting.append((entry, asked))
 
-    def _deliver(
-        self, route: Route, chosen: list[int], work: Work, payloads: list[bytes | None]
-    ) -> None:
+    def _deliver(self, route: Route, chosen: list[int], work: Work, payloads: list[Any]) -> None:
         """*payloads* are rendered once, for whichever target is first to want them."""
-        signals: list[Signal] = _pick(work.signals, chosen)
-        missing = [i for i in chosen if payloads[i] is None]
-        for i, payload in zip(missing, encode(_pick(work.signals, missing)), strict=True):
-            payloads[i] = payload
+        signals: list[Signal] = columns.pick(work.signals, chosen)
+        missing = columns.missing(payloads, chosen)
+        columns.place(payloads, missing, encode(columns.pick(work.signals, missing)))
         headers: list[Any] = route.headers.apply(columns.transport_headers(signals), signals)
         addresses: list[Any] = route.address.first(columns.own_headers(signals), signals)
         for i in columns.unusable(addresses, headers):
@@ -199,11 +195,11 @@ class Flow:
             addresses[i] = None
         made = deliveries(
             route.index,
-            _pick(work.entries, chosen),
+            columns.pick(work.entries, chosen),
             columns.ordering_keys(signals),
             addresses,
             headers,
-            _pick(payloads, chosen),
+            columns.pick(payloads, chosen),
         )
         work.made.append((route, made))
         if work.asked and route.label is not None:
@@ -246,10 +242,6 @@ def _bring(label: str, made: list[Delivery], positions: list[int], work: Work) -
         asked = work.asked[i]
         if asked is not None and asked.wants(label):
             asked.bring(label, delivery)
-
-
-def _pick(column: list[Any], positions: list[int]) -> list[Any]:
-    return column if len(positions) == len(column) else [column[i] for i in positions]
 
 
 def _now() -> str:

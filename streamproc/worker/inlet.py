@@ -1,7 +1,8 @@
 """Compiles a source, once, to the checks and mappings that its messages go through.
 
 Each method takes a batch as parallel lists and gives one outcome a message: a value, None
-for "nothing to say", or a ``SignalError``. The order of the steps is in ``flow.py``.
+for "nothing to say", or a ``SignalError``; an empty list where there is nothing to say of any.
+The order of the steps is in ``flow.py``.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from typing import Any
 from streamproc.config.connection import Connection, Source
 from streamproc.config.service import Limits
 from streamproc.errors import SignalError
+from streamproc.kernels import columns
 from streamproc.kernels.enforcement import Enforcement
 from streamproc.kernels.envelope import parse
 from streamproc.kernels.headers import InboundMapping
@@ -60,6 +62,8 @@ class Inlet:
     def check_size(self, payloads: list[bytes]) -> list[SignalError | None]:
         """Payloads over the limit are refused, not truncated."""
         limit = self._limits.max_message_bytes
+        if max(map(len, payloads), default=0) <= limit:
+            return []
         return [
             None if len(payload) <= limit else _too_large(payload, limit) for payload in payloads
         ]
@@ -80,9 +84,8 @@ class Inlet:
         """Say on whose behalf each signal acts."""
         constant = self._subjects.constant
         if constant is not None:
-            for signal in signals:
-                signal.subjects = constant
-            return [None] * len(signals)
+            columns.act_for(signals, constant)
+            return []
         outcomes: list[SignalError | None] = []
         for signal, subjects in zip(signals, self._subjects.expand(headers), strict=True):
             if isinstance(subjects, SignalError):
@@ -97,19 +100,13 @@ class Inlet:
     ) -> list[SignalError | None]:
         """Source header mapping, then what Ditto sets itself."""
         outcomes = self._mapping.apply(headers, signals)
-        for signal in signals:
-            own = signal.headers
-            if "correlation-id" not in own:
-                self._count += 1
-                own["correlation-id"] = f"{self._correlation}{self._count:012x}"
-            if signal.subjects:
-                own["ditto-originator"] = signal.subjects[0]
+        self._count = columns.mark(signals, self._correlation, self._count)
         return outcomes
 
     def enforce(self, identities: list[Any], signals: list[Signal]) -> list[SignalError | None]:
         """A message speaks about no other entity than its identity may."""
         if self._enforcement is None:
-            return [None] * len(signals)
+            return []
         return self._enforcement.check(identities, signals)
 
 

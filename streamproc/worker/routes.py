@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from streamproc.config.connection import Connection
 from streamproc.config.connection import Target as TargetConfig
+from streamproc.kernels import columns
 from streamproc.kernels.delivery import Delivery
 from streamproc.kernels.headers import OutboundMapping
 from streamproc.kernels.rql import Filter
@@ -32,17 +33,11 @@ class Subscription:
     def passes(self, signals: list[Signal], positions: list[int]) -> list[int]:
         """Those of *positions* in *signals* that this entry lets through."""
         if self.namespaces:
-            wanted = self.namespaces
-            positions = [
-                i
-                for i in positions
-                if (topic := signals[i].topic) is not None and topic.namespace in wanted
-            ]
+            positions = columns.within(signals, positions, self.namespaces)
         if self.filter is None or not positions:
             return positions
-        whole = len(positions) == len(signals)
-        verdicts = self.filter.matches(signals if whole else [signals[i] for i in positions])
-        return [i for i, passed in zip(positions, verdicts, strict=True) if passed]
+        verdicts = self.filter.matches(columns.pick(signals, positions))
+        return columns.where(positions, verdicts)
 
 
 class Route:
@@ -86,10 +81,8 @@ class Route:
                 chosen = sorted({*chosen, *passed})
         if not chosen:
             return chosen
-        whole = len(chosen) == len(signals)
-        candidates = signals if whole else [signals[i] for i in chosen]
-        allowed = policies.allowed(candidates, self._subjects, READ)
-        return [i for i, may in zip(chosen, allowed, strict=True) if may]
+        allowed = policies.allowed(columns.pick(signals, chosen), self._subjects, READ)
+        return columns.where(chosen, allowed)
 
     def by_client(self, deliveries: list[Delivery]) -> Iterable[tuple[str, list[Delivery]]]:
         """*deliveries* by the client they go to: all of an ordering key to the same one."""

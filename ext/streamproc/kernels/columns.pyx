@@ -1,4 +1,11 @@
-"""The plain loops over the columns of a batch, for ``worker/flow.py``: no rule is here."""
+"""The plain loops over the columns of a batch, for ``worker/flow.py``: no rule is here.
+
+Positions are looked at before they are used, whatever the build: they come from other lists.
+"""
+
+cimport cython
+from cpython.bytearray cimport PyByteArray_AS_STRING, PyByteArray_GET_SIZE
+from cpython.dict cimport PyDict_Contains, PyDict_SetItem
 
 from streamproc.errors import SignalError as _SignalError
 from streamproc.kernels.signal cimport Signal, Topic
@@ -28,6 +35,122 @@ def present(list outcomes not None):
         if outcomes[i] is not None:
             positions.append(i)
     return positions
+
+
+@cython.boundscheck(True)
+def pick(list column not None, list positions not None):
+    """What is at *positions*; the column itself if that is all of it."""
+    cdef list found
+    cdef Py_ssize_t i, at
+    if len(positions) == len(column):
+        return column
+    found = [None] * len(positions)
+    for i in range(len(positions)):
+        at = positions[i]
+        if at < 0:
+            raise IndexError(f"position {at}")
+        found[i] = column[at]
+    return found
+
+
+def where(list positions not None, list verdicts not None):
+    """Those of *positions* whose verdict is true; the list itself if that is all of them."""
+    cdef list found = None
+    cdef Py_ssize_t i, count = len(positions)
+    if len(verdicts) != count:
+        raise ValueError("positions and verdicts differ in length")
+    for i in range(count):
+        if found is None:
+            if not verdicts[i]:
+                found = positions[:i]
+        elif verdicts[i]:
+            found.append(positions[i])
+    return positions if found is None else found
+
+
+@cython.boundscheck(True)
+def within(list signals not None, list positions not None, frozenset namespaces not None):
+    """Those of *positions* whose signals are of *namespaces*."""
+    cdef list found = []
+    cdef Topic topic
+    cdef str last = None  # was looked up, and is one of them
+    cdef Py_ssize_t i, at
+    for i in range(len(positions)):
+        at = positions[i]
+        if at < 0:
+            raise IndexError(f"position {at}")
+        topic = (<Signal?>signals[at]).topic
+        if topic is None:
+            continue
+        if topic.namespace is not last:
+            if topic.namespace not in namespaces:
+                continue
+            last = topic.namespace
+        found.append(positions[i])
+    return found
+
+
+@cython.boundscheck(True)
+def missing(list column not None, list positions not None):
+    """Those of *positions* where there is None."""
+    cdef list found = []
+    cdef Py_ssize_t i, at
+    for i in range(len(positions)):
+        at = positions[i]
+        if at < 0:
+            raise IndexError(f"position {at}")
+        if column[at] is None:
+            found.append(positions[i])
+    return found
+
+
+@cython.boundscheck(True)
+def place(list column not None, list positions not None, list values not None):
+    """Put each of *values* at its position."""
+    cdef Py_ssize_t i, at
+    if len(values) != len(positions):
+        raise ValueError("positions and values differ in length")
+    for i in range(len(positions)):
+        at = positions[i]
+        if at < 0:
+            raise IndexError(f"position {at}")
+        column[at] = values[i]
+
+
+def flag(bytearray flags not None, list positions not None):
+    """Set the flags at *positions* to 1."""
+    cdef char *data = PyByteArray_AS_STRING(flags)
+    cdef Py_ssize_t size = PyByteArray_GET_SIZE(flags)
+    cdef Py_ssize_t i, at
+    for i in range(len(positions)):
+        at = positions[i]
+        if not 0 <= at < size:
+            raise IndexError(f"position {at}")
+        data[at] = 1
+
+
+def act_for(list signals not None, tuple subjects not None):
+    """Every signal is said on behalf of *subjects*."""
+    cdef object item
+    for item in signals:
+        (<Signal?>item).subjects = subjects
+
+
+def mark(list signals not None, str prefix not None, unsigned long long count):
+    """Say who each signal is from; one without correlation id gets one of *prefix* and a number.
+
+    -> the last number: *count* and the ids that were given.
+    """
+    cdef object item
+    cdef Signal signal
+    for item in signals:
+        signal = <Signal?>item
+        if not PyDict_Contains(signal.headers, "correlation-id"):
+            count += 1
+            PyDict_SetItem(signal.headers, "correlation-id", f"{prefix}{count:012x}")
+        if signal.subjects:
+            PyDict_SetItem(signal.headers, "ditto-originator", signal.subjects[0])
+    return count
 
 
 def by_kind(list signals not None):
