@@ -358,6 +358,11 @@ def peer_lost(worker: int, peer: int, reopened: int) -> None:
     _log.warning("peer_lost", worker=worker, peer=peer, reopened=reopened)
 
 
+def peer_silent(worker: int, client: str, reopened: int) -> None:
+    """It does not say what became of *reopened* deliveries to *client*, which has left it."""
+    _log.warning("peer_silent", worker=worker, client=client, reopened=reopened)
+
+
 # Bugs
 
 

@@ -3,7 +3,8 @@
 A worker opens one connection to each peer that it sends to; receipts return on the same
 connection. A frame is a 4-byte length and a msgpack array ``[kind, client, items]``:
 
-    "h"  hello       items: index of the sender
+    "h"  hello       items: index of the sender; answered by the receiver's, and only then does
+                            anything else go: a socket may be open with nobody behind it yet
     "d"  deliveries  items: [epoch, [[number, target, key, address, headers, payload], ...],
                              {number: [label, bytes]}]   acknowledgements they are to bring
     "a"  answers     items: [[number, status, payload, kept], ...]   before their receipts
@@ -15,6 +16,7 @@ connection. A frame is a 4-byte length and a msgpack array ``[kind, client, item
 
 An epoch ends when deliveries are sent anew. Whoever gives deliveries of an epoch back gives
 back all that follow of it: what is sent anew is in order only if none of it went ahead.
+Each delivery that was taken has a receipt in the end, or is given back when its client leaves.
 
 Credits are implicit: a sender has at most a window of deliveries without receipt per client
 (``worker/outbox.py``), so a receipt is a credit and nothing can be flooded. Payloads travel
@@ -137,6 +139,11 @@ class _Frames(asyncio.Protocol):
             body = _encode((kind, client, items))
             self.transport.write(LENGTH.pack(len(body)) + body)
 
+    def close(self) -> None:
+        """When what was sent is written."""
+        if self.transport is not None:
+            self.transport.close()
+
     def abort(self) -> None:
         if self.transport is not None:
             self.transport.abort()
@@ -162,6 +169,8 @@ class _Outgoing(_Frames):
             self._sender.spilled(client, _decode_numbers(items))
         elif kind == "b":
             self._sender.came_back(client, _decode_numbers(items))
+        elif kind == "h":
+            self._peer.greeted(self)
 
     def resume_writing(self) -> None:
         super().resume_writing()
@@ -214,13 +223,18 @@ class Peer:
         if self._frames is not None:
             self._frames.send("z", "", None)
 
+    def greeted(self, frames: _Outgoing) -> None:
+        """The peer runs, and reads what *frames* sends."""
+        self._frames = frames
+        if self._drained:
+            frames.send("z", "", None)
+        self._sender.peer_up(self)
+
     async def close(self) -> None:
         self._task.cancel()
         with suppress(asyncio.CancelledError):
             await self._task
-        if self._frames is not None and self._frames.transport is not None:
-            self._frames.transport.close()
-            self._frames = None
+        self._frames = None
 
     async def _stay_connected(self) -> None:
         loop = asyncio.get_running_loop()
@@ -238,11 +252,10 @@ class Peer:
                 continue
             wait_s = FIRST_RECONNECT_S
             frames.send("h", "", self._own_index)
-            if self._drained:
-                frames.send("z", "", None)
-            self._frames = frames
-            self._sender.peer_up(self)
-            await lost.wait()
+            try:
+                await lost.wait()
+            finally:
+                frames.close()
             self._frames = None
             self._sender.peer_lost(self)
 
@@ -258,6 +271,7 @@ class Inbound(_Frames):
         self._receipts: dict[str, list[int]] = {}
         self._parked: dict[str, list[tuple[int, str]]] = {}
         self._flushing = False
+        self._epochs: dict[str, int] = {}  # client -> that of its last deliveries
         self._refused: dict[str, int] = {}  # client -> epoch of which nothing more is taken
         self.index = -1
         self.finished = False  # the peer will send no more deliveries
@@ -278,6 +292,7 @@ class Inbound(_Frames):
             for number, target, key, address, headers, payload in sent:
                 ticket = Ticket((self, client), number)
                 deliveries.append(Delivery(target, key, address, headers, payload, ticket))
+            self._epochs[client] = epoch
             if wanted:
                 for delivery in deliveries:
                     if found := wanted.get(delivery.owner.number):
@@ -289,6 +304,7 @@ class Inbound(_Frames):
                 self.send("b", client, [d.owner.number for d in deliveries])
         elif kind == "h":
             self.index = _decode_index(items)
+            self.send("h", "", None)
         elif kind == "z":
             self.finished = True
             self._receiver.peer_changed()
@@ -313,6 +329,7 @@ class Inbound(_Frames):
 
     def back(self, client: str, numbers: list[int]) -> None:
         """The client has left with these undelivered."""
+        self._refused[client] = self._epochs.get(client, -1)
         self.flush()
         self.send("b", client, numbers)
 

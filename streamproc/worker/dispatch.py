@@ -23,6 +23,9 @@ from streamproc.worker.outlet import Outlet
 from streamproc.worker.tally import Tally
 
 LOOK_AGAIN_S = 0.05
+ANSWER_WITHIN_S = 20.0
+"""A worker that a client has left answers for what it was sent, when the client is closed."""
+
 Park = Callable[[str, list[Delivery], DeliveryRefused, Callable[[int], None]], None]
 
 
@@ -92,6 +95,15 @@ class Dispatcher:
             outbox.locate(self._outlets.get(client))
         else:
             outbox.locate(self._peers[index])
+        if index is not None and outbox.held_up:
+            later = asyncio.get_running_loop().call_later
+            later(ANSWER_WITHIN_S, self._insist, client, outbox, outbox.epoch)
+
+    def _insist(self, client: str, outbox: Outbox, epoch: int) -> None:
+        """Whoever had the client has not answered in time: better twice than never."""
+        if self._outboxes.get(client) is outbox and outbox.held_up and outbox.epoch == epoch:
+            tell.peer_silent(self._index, client, outbox.recall())
+            outbox.pump()
 
     def left(self, client: str, deliveries: list[Delivery]) -> None:
         """A client that lived here is closed; *deliveries*, our own, were not delivered."""
@@ -150,8 +162,9 @@ class Dispatcher:
     def peer_lost(self, peer: Peer) -> None:
         reopened = 0
         for outbox in self._outboxes.values():
-            if outbox.lives_at(peer):
+            if outbox.was_sent_to(peer):
                 reopened += outbox.recall()
+                outbox.pump()
         tell.peer_lost(self._index, peer.index, reopened)
 
     # The end.

@@ -1,7 +1,9 @@
 """What is on its way to one client: kept until its receipt, sent again if that is lost.
 
 An outbox knows where its client lives now: here, at a peer, or nowhere yet. Deliveries leave
-in order; those that come back, or whose receipts will not come, go before newer ones.
+in order; those that come back, or whose receipts will not come, go before newer ones. Whoever was
+sent deliveries answers for each of them, with a receipt or by giving it back, or dies; until
+then nothing goes elsewhere, for it could come twice, or overtake.
 """
 
 from __future__ import annotations
@@ -32,6 +34,8 @@ class Outbox:
         self._max_messages = max_messages
         self._max_bytes = max_bytes
         self._place: Outlet | Peer | None = None
+        self._here: Outlet | None = None  # the place, if all can go there at once
+        self._holder: Peer | None = None  # was sent what is in _sent
         self._waiting: deque[Delivery] = deque()
         self._sent: dict[int, Delivery] = {}  # number -> delivery, oldest first
         self._sent_bytes = 0
@@ -49,38 +53,58 @@ class Outbox:
 
     def send(self, deliveries: list[Delivery]) -> None:
         """Take *deliveries* on their way, after all that came before."""
-        if isinstance(self._place, Outlet) and not self._waiting:
-            self._place.offer(deliveries)
+        if self._here is not None:
+            self._here.offer(deliveries)
             return
         self._waiting.extend(deliveries)
         self.pump()
 
     def locate(self, place: Outlet | Peer | None) -> None:
-        """The client lives there now. What was sent elsewhere without receipt goes again."""
-        if place is self._place:
-            return
-        if place is not None:  # while it moves, its old place may still deliver
-            self.recall()
+        """The client lives there now."""
+        if place is not self._place:
+            self._move(place)
+            self.pump()
+
+    def _move(self, place: Outlet | Peer | None) -> None:
         self._place = place
-        self.pump()
+        self._here = None
 
     def lives_at(self, place: Outlet | Peer) -> bool:
         return self._place is place
 
+    def was_sent_to(self, peer: Peer) -> bool:
+        """Whether *peer* has deliveries of which nothing is known."""
+        return bool(self._sent) and self._holder is peer
+
+    @property
+    def held_up(self) -> bool:
+        """Whether the place before has not answered for all that it was sent."""
+        return bool(self._sent) and (bool(self._returned) or self._place is not self._holder)
+
+    @property
+    def epoch(self) -> int:
+        """Grows when deliveries are sent anew."""
+        return self._epoch
+
     def pump(self) -> None:
         """Send as much as the window and the peer allow."""
         place = self._place
-        if place is None or not self._waiting:
+        if place is None or self.held_up:
             return
+        if self._returned:
+            self.recall()
         if isinstance(place, Outlet):
-            deliveries = list(self._waiting)
-            self._waiting.clear()
-            place.offer(deliveries)
+            self._here = place
+            if self._waiting:
+                deliveries = list(self._waiting)
+                self._waiting.clear()
+                place.offer(deliveries)
             return
         while place.writable and self._waiting:
             batch = self._take()
             if not batch:
                 return
+            self._holder = place
             first = self._next
             self._next += len(batch)
             for number, delivery in enumerate(batch, first):
@@ -123,7 +147,9 @@ class Outbox:
                 delivery.wanted.kept = kept
 
     def recall(self) -> int:
-        """What was sent and has no receipt waits again, in order, before all else. -> count"""
+        """What was sent and has no receipt waits again, in order, before all else: it was given
+        back, or whoever had it is gone. -> count
+        """
         again = self._returned | self._sent
         self._epoch += 1
         for delivery in again.values():
@@ -136,19 +162,21 @@ class Outbox:
         return len(again)
 
     def came_back(self, numbers: list[int]) -> None:
-        """The client left its worker with these undelivered. Held until it is located anew;
-        for the others that were sent there receipts may still come.
+        """The client left its worker with these undelivered, or has not arrived there. Held until
+        it is located anew; for the others that were sent there receipts may still come.
         """
         for number in numbers:
             delivery = self._sent.pop(number, None)
             if delivery is not None:
                 self._sent_bytes -= delivery.size
                 self._returned[number] = delivery
-                self._place = None
+        if self._returned and self._place is self._holder:
+            self._move(None)
+        self.pump()
 
     def put_back(self, deliveries: list[Delivery]) -> None:
         """A client that lived here left these undelivered."""
-        self._place = None
+        self._move(None)
         self._waiting.extendleft(reversed(deliveries))
 
     def clear(self) -> list[Delivery]:

@@ -5,6 +5,7 @@ when a peer dies or the client is not where it was announced.
 from __future__ import annotations
 
 import asyncio
+import select
 import socket
 from collections.abc import Callable
 from pathlib import Path
@@ -237,6 +238,93 @@ async def test_a_client_moves_from_here_to_a_peer_with_what_it_had(nodes) -> Non
     script = there.host("c#0", lambda d: None)
     here.dispatcher.assign({"c#0": 1}, {})
     await until(lambda: here.window.messages == 0)
+    assert by_key(script.written) == by_key(sent)
+
+
+async def test_nothing_goes_twice_to_a_client_that_is_announced_again_where_it_is(nodes) -> None:
+    """As when its worker is new: the peer has what was sent, and answers for it."""
+    here, there = await nodes(0), await nodes(1)
+    script = there.host("c#0", lambda d: "later", capacity=100)
+    here.dispatcher.assign({"c#0": 1}, {})
+    sent = here.send("c#0", *"abab")
+    await until(lambda: len(script.flying) == 2)  # one of a key
+    here.dispatcher.assign({}, {})
+    more = here.send("c#0", *"cd")
+    here.dispatcher.assign({"c#0": 1}, {})
+    await until(lambda: len(script.flying) == 4)
+    script.answer = lambda d: None
+    flying, script.flying = script.flying, []
+    script.receipts.delivered(flying)
+    await until(lambda: here.window.messages == 0)
+    assert by_key(script.written) == by_key(sent + more)
+    assert there.arrivals == [d.address for d in sent + more]
+
+
+async def test_a_client_that_moves_gets_nothing_before_its_old_place_has_answered(nodes) -> None:
+    here, old, new = await nodes(0), await nodes(1), await nodes(2)
+    left = old.host("c#0", lambda d: "later")
+    script = new.host("c#0", lambda d: None)
+    here.dispatcher.assign({"c#0": 1}, {})
+    sent = here.send("c#0", *"abab")
+    await until(lambda: len(left.flying) == 2)
+    here.dispatcher.assign({"c#0": 2}, {})
+    sent += here.send("c#0", *"ab")
+    await until(lambda: bool(new.server.inbound))
+    assert not script.written
+    first, second = left.flying
+    left.flying = [second]
+    left.receipts.delivered([first])
+    undelivered = await old.outlets.pop("c#0").close()
+    assert second in undelivered
+    for delivery in undelivered:
+        inbound, client = delivery.owner.peer
+        inbound.back(client, [delivery.owner.number])
+    await until(lambda: here.window.messages == 0)
+    assert by_key(script.written) == by_key([d for d in sent if d.address != first.address])
+
+
+async def test_what_follows_deliveries_that_were_given_back_does_not_overtake_them(nodes) -> None:
+    """The client is closed and opened where it was; a frame was on its way meanwhile."""
+    here, there = await nodes(0), await nodes(1)
+    closing = there.host("c#0", lambda d: "later")
+    here.dispatcher.assign({"c#0": 1}, {})
+    sent = here.send("c#0", *"ab")
+    await until(lambda: len(closing.flying) == 2)
+    for delivery in await there.outlets.pop("c#0").close():
+        inbound, client = delivery.owner.peer
+        inbound.back(client, [delivery.owner.number])
+    sent += here.send("c#0", *"ab")  # before it hears of that
+    script = there.host("c#0", lambda d: None)
+    await until(lambda: here.window.messages == 0)
+    assert by_key(script.written) == by_key(sent)
+
+
+async def test_whoever_never_answers_is_waited_for_with_a_deadline(nodes, monkeypatch) -> None:
+    monkeypatch.setattr("streamproc.worker.dispatch.ANSWER_WITHIN_S", 0.01)
+    here, old, new = await nodes(0), await nodes(1), await nodes(2)
+    silent = old.host("c#0", lambda d: "later")
+    script = new.host("c#0", lambda d: None)
+    here.dispatcher.assign({"c#0": 1}, {})
+    sent = here.send("c#0", *"ab")
+    await until(lambda: len(silent.flying) == 2)
+    here.dispatcher.assign({"c#0": 2}, {})
+    await until(lambda: here.window.messages == 0)
+    assert by_key(script.written) == by_key(sent)
+
+
+async def test_nothing_is_sent_to_a_socket_with_nobody_behind_it(nodes, tmp_path: Path) -> None:
+    """The master holds the sockets, so one is open while its worker starts, or never does."""
+    here, other = await nodes(0), await nodes(2)
+    script = other.host("c#0", lambda d: None)
+    with socket.socket(socket.AF_UNIX) as nobody:
+        nobody.bind(str(tmp_path / "bus-1.sock"))
+        nobody.listen()
+        here.dispatcher.assign({"c#0": 1}, {})
+        sent = here.send("c#0", *"ab")
+        await until(lambda: bool(select.select([nobody], [], [], 0)[0]))  # connected
+        assert here.dispatcher.waiting_by_peer() == {1: 2}
+        here.dispatcher.assign({"c#0": 2}, {})
+        await until(lambda: here.window.messages == 0)
     assert by_key(script.written) == by_key(sent)
 
 
