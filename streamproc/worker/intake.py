@@ -25,6 +25,11 @@ from streamproc.worker.link import Link
 from streamproc.worker.poison import Place
 
 PARKING_FULL_WAIT_S = 5.0
+SLICE = 128
+"""Messages that go down the path together at most: what they are made into still is in the
+processor's cache when the next step wants it."""
+TURN = 256
+"""Messages taken before everybody else on the loop has a turn."""
 
 Process = Callable[[Batch, list[Entry], Window], None]
 
@@ -134,11 +139,15 @@ class Intake:
     async def _run(self) -> None:
         while not self._stopping:
             await self.link.open()
+            taken = 0
             try:
                 while True:
                     await self._wait_for_room()
                     batch = await self._source.read()
-                    self._take(batch)
+                    taken += self._take(batch)
+                    if taken >= TURN:  # to read what is there already does not wait
+                        taken = 0
+                        await asyncio.sleep(0)
             except EndOfStream:
                 break
             except RunnerError as error:
@@ -153,7 +162,8 @@ class Intake:
             self._room.clear()
             await self._room.wait()
 
-    def _take(self, batch: Batch) -> None:
+    def _take(self, batch: Batch) -> int:
+        """-> how many messages."""
         meters, window = self._metrics, self.window
         before = window.message_bytes
         entries = window.admit(batch.origin, batch.tokens, batch.payloads, time.monotonic())
@@ -168,11 +178,25 @@ class Intake:
         place = self._place
         if place.suspect is None:
             place.enter()
-            self.process(batch, entries, window)
+            if count <= SLICE:
+                self.process(batch, entries, window)
+            else:
+                self._take_in_slices(batch, entries)
             place.leave()
         else:
             self._take_singly(batch, entries)
         self._tell_bytes()
+        return count
+
+    def _take_in_slices(self, batch: Batch, entries: list[Entry]) -> None:
+        payloads, headers, tokens, origin = batch
+        for first in range(0, len(entries), SLICE):
+            part = slice(first, first + SLICE)
+            self.process(
+                Batch(payloads[part], headers[part], tokens[part], origin),
+                entries[part],
+                self.window,
+            )
 
     def _take_singly(self, batch: Batch, entries: list[Entry]) -> None:
         """One of them may be what workers die of."""

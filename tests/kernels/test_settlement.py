@@ -114,13 +114,15 @@ def test_full_by_count_and_by_bytes() -> None:
     assert large.full
 
 
-def test_runs_of_one_origin_are_settled_together() -> None:
+def test_what_is_done_of_one_origin_is_settled_together_in_its_order() -> None:
     window = Window(10, 1000, lambda: None)
-    first = window.admit("p0", [1, 2], [b"", b""], 0.0)
-    second = window.admit("p1", [1], [b""], 0.0)
-    window.release(first)
-    window.release(second)
-    assert [(o, t) for o, t, _ in window.take()] == [("p0", [1, 2]), ("p1", [1])]
+    first = window.admit("p0", [1, 2, 3], [b"", b"", b""], 0.0)
+    second = window.admit("p1", [1, 2], [b"", b""], 0.0)
+    error = SignalError("internal", "no")
+    window.reject(second[0], error)
+    for entry in (first[2], second[0], first[0], second[1], first[1]):
+        window.release([entry])
+    assert window.take() == [("p0", [3, 1, 2], {}), ("p1", [1, 2], {1: error})]
     assert window.take() == []
 
 

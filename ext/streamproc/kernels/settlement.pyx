@@ -6,6 +6,7 @@ happen once per batch of completions.
 """
 
 cimport cython
+from cpython.object cimport PyObject
 
 from collections import deque
 
@@ -150,12 +151,15 @@ cdef class Window:
         return 0
 
     def take(self):
-        """-> [(origin, tokens, outcomes by token)]: what is done since last time, in order.
+        """-> [(origin, tokens, outcomes by token)]: what is done since last time.
 
-        Runs of equal origin are one item. ``outcomes`` says of the refused ones why, and of
-        those that asked for acknowledgements what they asked.
+        One item for each origin, its tokens in the order in which they were done. ``outcomes``
+        says of the refused ones why, and of those that asked for acknowledgements what they
+        asked.
         """
         cdef list out = []
+        cdef dict by_origin = {}  # id -> its item
+        cdef tuple found
         cdef list tokens = None
         cdef dict outcomes = None
         cdef object origin = None
@@ -170,9 +174,12 @@ cdef class Window:
                 continue
             if tokens is None or entry.origin is not origin:
                 origin = entry.origin
-                tokens = []
-                outcomes = {}
-                out.append((origin, tokens, outcomes))
+                found = by_origin.get(<size_t><PyObject *>origin)
+                if found is None:
+                    found = by_origin[<size_t><PyObject *>origin] = (origin, [], {})
+                    out.append(found)
+                tokens = <list>found[1]
+                outcomes = <dict>found[2]
             tokens.append(entry.token)
             if entry.outcome is not None:
                 outcomes[entry.token] = entry.outcome

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from streamproc.kernels.settlement import Entry, Window
 from streamproc.protocol.acks import Request
 from streamproc.telemetry.slots import Block
 from streamproc.worker.acks import Asked
-from streamproc.worker.intake import Intake, IntakeMetrics
+from streamproc.worker.intake import SLICE, TURN, Intake, IntakeMetrics
 from tests.unit.worker.script import until
 
 
@@ -84,7 +85,7 @@ class Bench:
 
     def put(self, *tokens: int, origin: str = "p") -> None:
         self.source.next.put_nowait(
-            Batch([b"x"] * len(tokens), [{}] * len(tokens), list(tokens), origin)
+            Batch([b"x"] * len(tokens), [{} for _ in tokens], list(tokens), origin)
         )
 
     def finish(self, count: int) -> None:
@@ -114,6 +115,42 @@ async def test_messages_are_settled_when_they_are_done_and_not_before(bench: Ben
     await until(lambda: bool(bench.source.settled))
     assert bench.source.settled == [("p", [1, 2], Verdict.ACCEPT, {})]
     assert bench.books() == (3, 2, 0, 1)
+
+
+@pytest.mark.parametrize("count", [SLICE - 1, SLICE, SLICE + 1, 2 * SLICE, 3 * SLICE - 1])
+async def test_a_large_batch_goes_down_the_path_in_slices(tmp_path: Path, count: int) -> None:
+    bench = Bench(tmp_path, messages=count)
+    went: list[tuple[Batch, list[Entry]]] = []
+    bench.intake.process = lambda batch, entries, _: went.append((batch, entries))
+    tokens = list(range(count))
+    payloads = [b"%d" % token for token in tokens]
+    headers = [{"token": str(token)} for token in tokens]
+    bench.source.next.put_nowait(Batch(payloads, headers, tokens, "p"))
+    await until(lambda: bool(went))
+    assert max(len(entries) for _, entries in went) <= SLICE
+    assert [payload for batch, _ in went for payload in batch.payloads] == payloads
+    assert [one for batch, _ in went for one in batch.headers] == headers
+    assert [token for batch, _ in went for token in batch.tokens] == tokens
+    assert [entry.token for _, entries in went for entry in entries] == tokens
+    assert {batch.origin for batch, _ in went} == {"p"}
+    bench.intake.window.release([entry for _, entries in went for entry in entries])
+    await until(lambda: bool(bench.source.settled))
+    assert bench.source.settled == [("p", tokens, Verdict.ACCEPT, {})]
+    await bench.intake.close()
+
+
+async def test_a_source_that_never_waits_leaves_others_their_turn(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, messages=10 * TURN)
+    for first in range(0, 10 * TURN, 10):
+        bench.put(*range(first, first + 10))
+    await until(lambda: bool(bench.entries))
+    seen: list[int] = []
+    while not seen or seen[-1] < 10 * TURN:
+        seen.append(len(bench.entries))
+        await asyncio.sleep(0)
+    steps = [after - before for before, after in pairwise(seen)]
+    assert max(steps) <= TURN + 10
+    await bench.intake.close()
 
 
 async def test_a_full_window_stops_reading_and_room_starts_it_again(tmp_path: Path) -> None:
