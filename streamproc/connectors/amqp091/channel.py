@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from streamproc.connectors.amqp091 import methods
 from streamproc.connectors.amqp091.methods import Method
 from streamproc.errors import Misconfigured, NotConnected, RunnerError
 from streamproc.kernels.amqp091 import ACK, DELIVER, NACK, RETURN, Delivered
-
-if TYPE_CHECKING:
-    from streamproc.connectors.amqp091.link import Link
 
 _CANCEL, _CLOSE, _FLOW = (
     methods.BASIC_CANCEL.id,
@@ -24,22 +21,49 @@ _CANCEL, _CLOSE, _FLOW = (
 _FINAL = frozenset({403, 404, 405, 406, 530, 540})
 
 
+class Carrier(Protocol):
+    """A link, as its channels know it."""
+
+    error: RunnerError | None  # why it is of no use
+    is_blocked: bool  # the broker has said that it takes no messages now
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether messages should be sent now."""
+
+    @property
+    def answer_s(self) -> float:
+        """Longest wait for an answer of the broker."""
+
+    def send(self, data: bytes) -> None:
+        """On its way, behind all that was sent before."""
+
+    def read(self, go_on: bool) -> None:
+        """Hold up what the broker sends, or let it come again."""
+
+    def forget(self, number: int) -> None:
+        """The channel is closed on both sides."""
+
+    async def close(self) -> None:
+        """Say goodbye. Bounded in time; never raises."""
+
+
 class Channel:
     """Not open until ``Link.channel`` has opened it; of no use once it is closed."""
 
     def __init__(self) -> None:
         self.number = 0
         self.flows = True  # False: the broker takes no messages on it now
-        self._link: Link | None = None
+        self._link: Carrier | None = None
         self._reply: asyncio.Future[list[Any]] | None = None
         self._expected: Method | None = None
 
-    def bind(self, link: Link, number: int) -> None:
+    def bind(self, link: Carrier, number: int) -> None:
         self._link = link
         self.number = number
 
     @property
-    def link(self) -> Link:
+    def link(self) -> Carrier:
         assert self._link is not None
         return self._link
 

@@ -39,8 +39,7 @@ class Link(asyncio.Protocol):
         self._settings = settings
         self._decoder = Decoder(FIRST_FRAME_MAX, most_body)
         self._loop = asyncio.get_running_loop()
-        self._root = _Root()
-        self._root.bind(self, 0)
+        self._root = _Root(self)
         self._channels: dict[int, Channel] = {0: self._root}
         self._transport: asyncio.Transport | None = None
         self._gone = asyncio.Event()
@@ -244,19 +243,24 @@ class Link(asyncio.Protocol):
 
 
 class _Root(Channel):
-    """Channel 0: what concerns the connection."""
+    """Channel 0: what concerns the connection, all of it."""
+
+    def __init__(self, connection: Link) -> None:
+        super().__init__()
+        self.bind(connection, 0)
+        self._connection = connection
 
     def take(self, method: int, content: Any) -> None:
         if method == methods.CONNECTION_BLOCKED.id:
-            self.link.block(True)
+            self._connection.block(True)
         elif method == methods.CONNECTION_UNBLOCKED.id:
-            self.link.block(False)
+            self._connection.block(False)
         elif method == methods.CONNECTION_SECURE.id:
             self.fail(Misconfigured("the broker wants more than user and password to log in"))
         elif method == methods.CONNECTION_CLOSE.id:
             code, text, *_ = methods.arguments(methods.CONNECTION_CLOSE, content)
             self.link.send(methods.frame(0, methods.CONNECTION_CLOSE_OK))
-            self.link.lose(reply_error(code, text), at_once=False)
+            self._connection.lose(reply_error(code, text), at_once=False)
         else:
             self._answer(method, content)
 

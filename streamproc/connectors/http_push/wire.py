@@ -7,48 +7,66 @@ through the parser.
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, cast
+from typing import Protocol, cast
 
 from streamproc.connectors.http_push.answer import EXCERPT_BYTES, acknowledge
 from streamproc.connectors.http_push.auth.echo import without_proof
 from streamproc.connectors.http_push.reader import Garbled, Reader
 from streamproc.connectors.http_push.request import JOIN_BYTES, Request
+from streamproc.connectors.http_push.success import Successes
 from streamproc.kernels.delivery import Delivery
 
-if TYPE_CHECKING:
-    from streamproc.connectors.http_push.client import Client
 
-KNOWN_HEADS = 256
-KNOWN_HEAD_BYTES = 2048
-_END = b"\r\n\r\n"
+class Reports(Protocol):
+    """Who hears from a wire. A delivery that was sent comes back through one of the first four."""
+
+    def accepted(self, delivery: Delivery, wire: Wire, keep: bool) -> None:
+        """A success. *keep*: the wire can carry another; so below."""
+
+    def answered(
+        self,
+        delivery: Delivery,
+        wire: Wire,
+        keep: bool,
+        status: int,
+        retry_after: bytes | None,
+        excerpt: bytes,
+    ) -> None:
+        """Any other status."""
+
+    def broken(self, delivery: Delivery, why: str) -> None:
+        """There is no answer, and the endpoint may have it."""
+
+    def unread(self, delivery: Delivery, request: Request, since: int) -> None:
+        """A wire used before was closed without a byte of an answer."""
+
+    def gone(self, wire: Wire) -> None:
+        """It is closed, and of no use any more."""
 
 
 class Wire(asyncio.Protocol):
-    """``send`` takes a delivery; the client gets it back through one of its four calls:
-    ``accepted``, ``answered``, ``broken`` or ``unread``."""
+    """``send`` takes a delivery; what becomes of it is one of ``Reports``."""
 
     __slots__ = (
-        "_client",
-        "_known",
         "_large",
         "_last_try",
         "_reader",
+        "_reports",
         "_request",
+        "_successes",
         "_transport",
         "_used",
         "delivery",
         "since",
     )
 
-    def __init__(self, client: Client) -> None:
-        self._client = client
-        self._known = client.known_heads
+    def __init__(self, reports: Reports, successes: Successes) -> None:
+        self._reports = reports
+        self._successes = successes
         self._transport: asyncio.Transport | None = None
         self._reader: Reader | None = None  # made for the first answer that is not known
         self.delivery: Delivery | None = None
-        self.since = (
-            0  # tick of the client's clock at which the request was taken, or its answer came
-        )
+        self.since = 0  # tick of the pool's clock: the request was taken, or its answer came
         self._request: Request = b""
         self._large = False  # the request may still be on its way when its answer comes
         self._last_try = False  # the request was unread once and is not to be again
@@ -92,38 +110,36 @@ class Wire(asyncio.Protocol):
             self.abort()  # nobody asked
             return
         reader = self._reader
-        if reader is None or not reader.begun:
-            wanted = delivery.wanted  # then the body counts
-            end = -1 if wanted is not None else data.find(_END)
-            if end > 0 and self._known.get(data[:end]) == len(data) - end:
+        first = reader is None or not reader.begun
+        if first and delivery.wanted is None:  # else the body counts
+            successes = self._successes
+            if data == successes.last or successes.knows(data):
                 self.delivery = None
                 self._used = True
-                self._client.accepted(delivery, self, not self._large or self._flushed())
+                self._reports.accepted(delivery, self, not self._large or self._flushed())
                 return
-            if reader is None:
-                reader = self._reader = Reader()
-            if wanted is not None:
-                reader.most = max(EXCERPT_BYTES, wanted.max_bytes + 1)
-            self._read(delivery, reader, data, first=True)
-        else:
-            self._read(delivery, reader, data, first=False)
+        if reader is None:
+            reader = self._reader = Reader()
+        if first and delivery.wanted is not None:
+            reader.most = max(EXCERPT_BYTES, delivery.wanted.max_bytes + 1)
+        self._read(delivery, reader, data, first=first)
 
     def connection_lost(self, exc: Exception | None) -> None:
         delivery, self.delivery = self.delivery, None
         self._transport = None
-        self._client.gone(self)
+        self._reports.gone(self)
         if delivery is None:
             return
         reader = self._reader
         if reader is None or not reader.begun:
             if self._used and not self._last_try:
-                self._client.unread(delivery, self._request, self.since)
+                self._reports.unread(delivery, self._request, self.since)
             else:
-                self._client.broken(delivery, _closed("before", exc))
+                self._reports.broken(delivery, _closed("before", exc))
         elif reader.complete_at_end and exc is None:
             self._decide(delivery, reader, keep=False)
         else:
-            self._client.broken(delivery, _closed("within", exc))
+            self._reports.broken(delivery, _closed("within", exc))
 
     # What became of the request.
 
@@ -133,11 +149,11 @@ class Wire(asyncio.Protocol):
                 return
         except Garbled as why:
             self.abort()
-            self._client.broken(delivery, str(why))
+            self._reports.broken(delivery, str(why))
             return
         keep = reader.keep
         if first and keep:
-            self._remember(reader, data)
+            self._successes.learn(reader, data)
         self._decide(delivery, reader, keep=keep and (not self._large or self._flushed()))
 
     def _decide(self, delivery: Delivery, reader: Reader, *, keep: bool) -> None:
@@ -148,20 +164,10 @@ class Wire(asyncio.Protocol):
         reader.restart()
         self.delivery = None
         self._used = True
-        if status in self._client.success:
-            self._client.accepted(delivery, self, keep)
+        if status in self._successes.statuses:
+            self._reports.accepted(delivery, self, keep)
         else:
-            self._client.answered(delivery, self, keep, status, retry_after, excerpt)
-
-    def _remember(self, reader: Reader, data: bytes) -> None:
-        """Know this success again by its head, if that alone says how long the body is."""
-        end = data.find(_END)
-        body = len(data) - end - len(_END)
-        counted = reader.length == body or not reader.framed  # unframed and kept: it has none
-        if reader.status in self._client.success and counted and end <= KNOWN_HEAD_BYTES:
-            if len(self._known) >= KNOWN_HEADS:
-                self._known.clear()
-            self._known[data[:end]] = len(data) - end
+            self._reports.answered(delivery, self, keep, status, retry_after, excerpt)
 
     def _flushed(self) -> bool:
         assert self._transport is not None

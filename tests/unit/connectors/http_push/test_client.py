@@ -267,6 +267,26 @@ async def test_a_known_head_with_more_behind_it_ends_the_connection() -> None:
         assert it.server.connections == 2
 
 
+async def test_a_refusal_behind_an_interim_answer_is_no_success_of_before() -> None:
+    interim = b"HTTP/1.1 100 -\r\n\r\n"
+    refused = [interim + b"HTTP/1.1 503 -\r\n\r\n", Then.CLOSE]
+    async with push(interim + b"HTTP/1.1 204 -\r\n\r\n", refused) as it:
+        await it.send()
+        await it.send()
+        assert len(it.tally.done) == 1
+        assert "503" in str(it.error)
+
+
+async def test_what_is_sent_again_goes_before_what_waits() -> None:
+    async with push(NO_CONTENT, [Then.CLOSE], NO_CONTENT) as it:
+        await it.send(payload=b"zeroth")
+        it.write(payload=b"first")
+        it.write(payload=b"second")
+        await it.tally.all_in()
+        bodies = [request.body for request in it.server.requests]
+        assert bodies == [b"zeroth", b"first", b"first", b"second"]
+
+
 async def test_each_connection_has_one_request_in_flight_and_there_are_no_more_than_asked() -> None:
     hold: list[Piece] = [Then.NOTHING]
     async with push(answer=lambda _: hold, parallelism=5) as it:
@@ -535,7 +555,7 @@ async def test_no_timer_is_left_when_nothing_is_in_flight() -> None:
     async with push(OK, idle_timeout="100ms") as it:
         await it.send()
         client = it.target._client
-        await eventually(lambda: client._timer is None, "the clock stands still")
+        await eventually(lambda: client._pool._timer is None, "the clock stands still")
         await it.send()
         assert len(it.tally.done) == 2
 
@@ -587,7 +607,7 @@ async def test_a_connection_that_nobody_needs_is_let_go() -> None:
         assert len(it.tally.done) == 5
         assert not it.tally.losses
         await eventually(lambda: it.server.open_connections == 0, "again")
-        assert it.target._client._timer is None, "nothing ticks for nothing"  # type: ignore[attr-defined]
+        assert it.target._client._pool._timer is None, "nothing ticks for nothing"  # type: ignore[attr-defined]
 
 
 async def test_a_connection_that_is_used_is_kept() -> None:
@@ -628,8 +648,9 @@ async def test_an_answer_is_the_acknowledgement_of_who_wants_one() -> None:
     text = b"HTTP/1.1 202 -\r\nContent-Type: text/plain\r\nContent-Length: 2\r\n\r\nhi"
     known = answering(200, b"[1]"), answering(200, b"[2]"), answering(200, b"[3]")
     refusal = answering(400, b'{"no":1}')
-    async with push(*known, text, refusal, NO_CONTENT) as it:
+    async with push(known[0], known[1], *known[1:], text, refusal, NO_CONTENT) as it:
         await it.send()  # so that the head of the next is known
+        await it.send()  # and all of the one behind that
         assert await said(it) == (200, [2])
         assert await said(it) == (200, [3])
         assert await said(it) == (202, "hi")

@@ -180,7 +180,7 @@ async def test_a_token_that_has_ended_is_replaced_before_anything_leaves() -> No
     async with pushing() as it:
         it.issuer.lifetime_s = 3600
         client: Any = it.target._client
-        client._tokens._token = Token("old", renew_at=0.0, ends_at=0.0)
+        client._admission._tokens._token = Token("old", renew_at=0.0, ends_at=0.0)
         await it.send(8)
         assert set(it.used) == {"Bearer t2"}
         assert it.issuer.asked == 2, "one for all that wait"
@@ -189,11 +189,11 @@ async def test_a_token_that_has_ended_is_replaced_before_anything_leaves() -> No
 async def test_a_token_that_will_end_is_renewed_while_it_is_used() -> None:
     async with pushing() as it:
         client: Any = it.target._client
-        client._tokens._token = client._tokens._token._replace(renew_at=0.0)
+        client._admission._tokens._token = client._admission._tokens._token._replace(renew_at=0.0)
         await it.send()
         assert it.used == ["Bearer t1"], "nothing waits"
         await eventually(lambda: it.issuer.issued == 2, "a new token")
-        await eventually(lambda: client._tokens._token.value == "t2", "which is taken")
+        await eventually(lambda: client._admission._tokens._token.value == "t2", "which is taken")
         await it.send()
         assert it.used[-1] == "Bearer t2"
 
@@ -219,7 +219,7 @@ async def test_who_is_refused_twice_hears_of_it(monkeypatch: pytest.MonkeyPatch)
         assert len(it.used) == 2
         await it.send()
         assert len(it.used) == 4, "the next one has a second try, too"
-        assert not it.target._client._renewed  # type: ignore[attr-defined]
+        assert not it.target._client._admission._renewed  # type: ignore[attr-defined]
 
 
 async def test_a_new_token_that_is_refused_makes_no_storm() -> None:
@@ -270,7 +270,7 @@ async def test_a_slow_token_endpoint_costs_a_deadline_and_no_delivery(
         monkeypatch.setattr(oauth, "DEADLINE_S", 0.05)
         it.issuer.answer = lambda _: Then.NOTHING
         client: Any = it.target._client
-        client._tokens._token = None
+        client._admission._tokens._token = None
         it.write(3)
         await it.tally.all_in()
         errors = [error for _, error in it.tally.refused]
@@ -280,14 +280,14 @@ async def test_a_slow_token_endpoint_costs_a_deadline_and_no_delivery(
             assert "did not answer within" in str(error)
             assert error.retry_after_s is not None
         asked = it.issuer.asked
-        client._tokens._ask_at += 1000.0
+        client._admission._tokens._ask_at += 1000.0
         for _ in range(10):
             await it.send()
         assert it.issuer.asked == asked, "told at once while the wait is on"
         assert not it.tally.losses
         it.issuer.answer = None
         monkeypatch.setattr(oauth, "DEADLINE_S", 10.0)
-        client._tokens._ask_at = 0.0
+        client._admission._tokens._ask_at = 0.0
         await it.send()
         assert it.used == ["Bearer t2"]
 
@@ -321,7 +321,7 @@ async def test_closing_while_a_token_is_awaited() -> None:
     async with pushing() as it:
         it.issuer.answer = lambda _: Then.NOTHING
         client: Any = it.target._client
-        client._tokens._token = None
+        client._admission._tokens._token = None
         it.write(3)
         await eventually(lambda: it.issuer.asked == 2, "the request for a token")
         await soon(it.target.close())
@@ -335,7 +335,7 @@ async def test_an_endpoint_that_repeats_our_token_does_not_get_it_into_errors() 
     async with pushing(serve) as it:
         it.issuer.answer = lambda _: answer({"access_token": "a-t0ken", "expires_in": 9})
         client: Any = it.target._client
-        client._tokens._token = None
+        client._admission._tokens._token = None
         await it.send()
         ((_, error),) = it.tally.refused
         assert "Bearer ***" in str(error)
