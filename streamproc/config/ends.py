@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 
-from streamproc.config import expressions
+from streamproc.config import addresses, expressions
 from streamproc.config.bindings import Binding, Headers
 from streamproc.config.connection import Connection, ReplyTarget, Source, Target
 from streamproc.config.problem import Finding, Path, did_you_mean, quoted
@@ -16,6 +16,7 @@ LABEL_TWICE = "acknowledgement:label.not.unique"
 REQUEST_INVALID = "acknowledgement:request.parsing.failed"
 LABEL = re.compile(r"(?:\{\{\s*[a-z]+:[a-zA-Z]+\s*\}\}:)?[a-zA-Z0-9\-_:]{3,165}\Z")
 LIVE_RESPONSE = "live-response"
+CONNECTION_ID = re.compile(r"[a-zA-Z0-9\-_:]{1,100}\Z")
 RESPONSE_TYPES = ("response", "error", "nack")
 MOST_MAPPINGS = 10
 
@@ -78,7 +79,7 @@ def _source(source: Source, connection: Connection, binding: Binding) -> Iterato
     yield from _headers(
         source.header_mapping, binding.source_headers, ("headerMapping",), connection.id
     )
-    yield from _diversion(source.header_mapping, connection.id)
+    yield from _diversion(source.header_mapping, connection)
     yield from _mapping_count(source.payload_mapping)
     if source.reply_target is not None:
         yield from _reply_target(source.reply_target, connection, binding)
@@ -131,11 +132,15 @@ def _enforcement(source: Source, connection_id: str, binding: Binding) -> Iterat
     path = ("enforcement", "input")
     scope = binding.enforcement_input
     yield from expressions.mistakes(source.enforcement.input, scope, path, connection_id)
-    if not source.enforcement.filters:
-        yield Finding(path=("enforcement", "filters"), message="expected at least one filter")
     for index, text in enumerate(source.enforcement.filters):
         at = ("enforcement", "filters", index)
-        yield from expressions.mistakes(text, binding.enforcement_filter, at, connection_id)
+        plan, found = expressions.template(text, binding.enforcement_filter, at, connection_id)
+        yield from found
+        # What is compared with a topic must be one; as in Ditto, wildcards are let pass.
+        if plan is None or "source:address" not in source.enforcement.input:
+            continue
+        if problem := addresses.mqtt_filter(expressions.shape(plan)):
+            yield Finding(path=at, message=problem, found=quoted(text))
 
 
 def _acknowledgements(source: Source, connection_id: str) -> Iterator[Finding]:
@@ -189,7 +194,7 @@ def _labels_twice(connection: Connection) -> Iterator[Finding]:
         path: Path = ("targets", index, "issuedAcknowledgementLabel")
         plan, _ = expressions.template(label, Scope.ACK_LABEL, path, connection.id)
         issued = label if plan is None else expressions.shape(plan)
-        if issued in seen:
+        if issued in seen and issued != LIVE_RESPONSE:
             yield Finding(
                 path=path,
                 message="expected a label that no other target issues",
@@ -214,12 +219,13 @@ def _headers(
         yield from expressions.mistakes(text, allowed.scope, at, connection_id)
 
 
-def _diversion(mapping: Mapping[str, str], connection_id: str) -> Iterator[Finding]:
+def _diversion(mapping: Mapping[str, str], connection: Connection) -> Iterator[Finding]:
     """Constants of response diversion; what is a template is checked as it runs."""
+    connection_id = connection.id
     to = mapping.get(DIVERT_TO)
     if to is not None and (plan := expressions.template(to, Scope.SIGNAL, (), connection_id)[0]):
         target = plan.constant
-        if target is not None and not re.fullmatch(r"[a-zA-Z0-9\-_:]{1,100}", target):
+        if target is not None and not CONNECTION_ID.match(target):
             yield Finding(
                 path=("headerMapping", DIVERT_TO),
                 message="expected the id of a connection",
@@ -230,12 +236,11 @@ def _diversion(mapping: Mapping[str, str], connection_id: str) -> Iterator[Findi
                 path=("headerMapping", DIVERT_TO), message="expected another connection's id"
             )
     types = mapping.get(DIVERT_TYPES)
-    if types is not None and (
-        plan := expressions.template(types, Scope.SIGNAL, (), connection_id)[0]
-    ):
-        words = [] if plan.constant is None else plan.constant.split(",")
-        for word in words:
-            if word.strip().lower() not in RESPONSE_TYPES:
+    if types is not None and _is_true(connection, "is-diversion-source"):
+        plan, _ = expressions.template(types, Scope.SIGNAL, (), connection_id)
+        words = "" if plan is None or plan.constant is None else plan.constant
+        for word in words.split(","):
+            if word.strip() not in ("", *RESPONSE_TYPES):
                 yield Finding(
                     path=("headerMapping", DIVERT_TYPES),
                     message=f"expected a comma list of {', '.join(RESPONSE_TYPES)}",

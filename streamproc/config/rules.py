@@ -7,7 +7,6 @@ Ditto's error code. What this project demands beyond Ditto is in ``support``.
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -20,7 +19,6 @@ from streamproc.config.service import Hosts, Limits
 from streamproc.config.uri import ConnectionUri, UriInvalid
 
 ID_INVALID = "connectivity:connection.id.invalid"
-CONNECTION_ID = re.compile(r"[a-zA-Z0-9\-_:]{1,100}\Z")
 ANNOUNCEMENTS = "_/_/connections/announcements"
 FINGERPRINTS = ("MD5", "SHA1", "SHA224", "SHA256", "SHA384", "SHA512")
 
@@ -42,6 +40,7 @@ def check(
         *mappers.check(connection),
         *_certificates(connection),
         *diversion_options(option_texts(connection.specific_config)),
+        *_diverting(connection),
     ]
     if binding is not None:
         found += [
@@ -69,8 +68,24 @@ def _option_text(value: Any) -> str:
     return str(value)
 
 
+def _diverting(connection: Connection) -> Iterator[Finding]:
+    """Who may divert responses to this connection."""
+    option = "authorized-connections-as-sources"
+    specific = option_texts(connection.specific_config)
+    if specific.get("is-diversion-target", "").lower() != "true" or not specific.get(option):
+        return
+    for name in specific[option].split(","):
+        if not ends.CONNECTION_ID.match(name.strip()):
+            yield Finding(
+                path=("specificConfig", option),
+                message="expected a comma list of ids of connections",
+                found=quoted(name.strip()),
+                code=ID_INVALID,
+            )
+
+
 def _identity(connection: Connection) -> Iterator[Finding]:
-    if not CONNECTION_ID.match(connection.id):
+    if not ends.CONNECTION_ID.match(connection.id):
         yield Finding(
             path=("id",),
             message="expected 1 to 100 letters, digits, '-', '_' or ':'",

@@ -7,10 +7,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from streamproc.config import hosts
-from streamproc.config.problem import Finding, quoted
+from streamproc.config.problem import Finding, did_you_mean, quoted
 from streamproc.config.service import Service
 from streamproc.config.uri import ConnectionUri, UriInvalid
-from streamproc.lang.template import contains_placeholder
+from streamproc.errors import ExpressionError
+from streamproc.lang.scopes import Scope
+from streamproc.lang.template import contains_placeholder, parse
 from streamproc.twin.policy import Policies
 
 
@@ -22,6 +24,7 @@ def check(service: Service) -> Iterator[Finding]:
     yield from _proxy(service)
     yield from _listeners(service)
     yield from _deaf(service)
+    yield from _unanswered(service)
     yield from _parking(service)
 
 
@@ -148,3 +151,41 @@ def _deaf(service: Service) -> Iterator[Finding]:
                 "and none is sent what its own sources brought",
                 warning=True,
             )
+
+
+_ANSWERED = frozenset({"twin-persisted", "live-response"})
+"""By the twin; by whoever answers a live signal, and asked of nothing else."""
+
+
+def _unanswered(service: Service) -> Iterator[Finding]:
+    """Labels that a source asks for and no target issues: each of its messages is rejected."""
+    issued = {
+        _label(target.issued_acknowledgement_label, connection.id)
+        for connection in service.connections
+        for target in connection.targets
+        if target.issued_acknowledgement_label is not None
+    }
+    for index, connection in enumerate(service.connections):
+        for source_index, source in enumerate(connection.sources):
+            requests = source.acknowledgement_requests
+            for position, written in enumerate([] if requests is None else requests.includes):
+                if (label := _label(written, connection.id)) in issued | _ANSWERED:
+                    continue
+                yield Finding(
+                    path=(
+                        *("connections", index, "sources", source_index),
+                        *("acknowledgementRequests", "includes", position),
+                    ),
+                    message="no target issues this label, so messages that ask for it are rejected",
+                    found=quoted(label),
+                    hint=did_you_mean(label, issued) or "see issuedAcknowledgementLabel of targets",
+                    warning=True,
+                )
+
+
+def _label(text: str, connection_id: str) -> str:
+    """*text* with the id of its connection in place of the placeholder."""
+    try:
+        return parse(text, Scope.ACK_LABEL, connection_id=connection_id).constant or text
+    except ExpressionError:
+        return text

@@ -53,6 +53,7 @@ def check(connection: Connection) -> list[Finding]:
         *http_credentials.check(connection),
         *_batching(connection),
         *_statuses(connection),
+        *_enforcement(connection),
         *_acknowledgements(connection),
         *_quiet(connection),
     ]
@@ -247,6 +248,16 @@ def _statuses(connection: Connection) -> Iterator[Finding]:
     except StatusesInvalid as error:
         option = f"{error.meaning}Status"
         yield Finding(path=("specificConfig", option), message=str(error))
+
+
+def _enforcement(connection: Connection) -> Iterator[Finding]:
+    """Ditto takes an enforcement without filters, which then refuses every message."""
+    for index, source in enumerate(connection.sources):
+        if source.enforcement is not None and not source.enforcement.filters:
+            yield Finding(
+                path=("sources", index, "enforcement", "filters"),
+                message="expected at least one filter",
+            )
 
 
 def _acknowledgements(connection: Connection) -> Iterator[Finding]:

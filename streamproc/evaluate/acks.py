@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import base64
+import re
 from collections.abc import Callable
 from typing import Any
 
 from streamproc.config.duration import seconds
-from streamproc.config.ends import LABEL, LABEL_INVALID
+from streamproc.config.ends import LABEL_INVALID
 from streamproc.errors import ExpressionError, SignalError, StreamprocError
 from streamproc.evaluate.context import bad_case, context_of, now_of, signal_of, text, texts
 from streamproc.kernels.signal import ABSENT
@@ -55,13 +56,17 @@ def _acknowledgement(value: object) -> Acknowledgement:
     return Acknowledgement(label, status, fields.get("payload", ABSENT))
 
 
+# What Ditto takes; a service here also takes blanks in the placeholder.
+_LABEL = re.compile(r"(?:\{\{\w*[a-z]:[a-z]\w*\}\}:)?[a-zA-Z0-9_:-]{3,165}\Z", re.ASCII)
+
+
 def _label(case: Case) -> str:
     label = case.get("label")
-    if not isinstance(label, str) or not LABEL.match(label):
+    if not isinstance(label, str) or not _LABEL.match(label):
         raise ExpressionError(
             LABEL_INVALID,
             f"the label {label!r} is invalid, expected 3 to 165 letters, digits, '-', '_' or ':', "
-            "after one placeholder and a colon if need be",
+            "after one placeholder without blanks and a colon if need be",
         )
     return "valid"
 

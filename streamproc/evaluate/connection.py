@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
+from urllib.parse import unquote
 
 from streamproc.config import legacy, rules
 from streamproc.config.addresses import KafkaAddress
@@ -71,6 +72,8 @@ def _end(end: dict[str, Any]) -> dict[str, Any]:
     kept = dict(end)
     if isinstance(mapping := kept.get("headerMapping"), dict):
         kept["headerMapping"] = {k: v for k, v in mapping.items() if isinstance(v, str)}
+    if isinstance(enforcement := kept.get("enforcement"), dict):
+        kept["enforcement"] = {"filters": [], **enforcement}
     return kept
 
 
@@ -107,7 +110,7 @@ def _uri(text: str) -> dict[str, Any]:
         "port": uri.port,
         "username": uri.user,
         "password": uri.password,
-        "path": uri.path or None,
+        "path": unquote(uri.path) or None,
     }
     return {key: value for key, value in parts.items() if value is not None}
 

@@ -54,7 +54,7 @@ def header_mapping(case: Mapping[str, Any]) -> dict[str, str]:
     if case.get("direction") == "inbound":
         own = texts(case.get("signalHeaders", {}), "signalHeaders")
         signal.headers = {name.lower(): value for name, value in own.items()}
-        error = InboundMapping(plans).apply([headers], [signal])[0]
+        error = InboundMapping(plans).apply([headers], [signal], now_of(context))[0]
         if error is not None:
             raise error
         return signal.headers
@@ -62,7 +62,7 @@ def header_mapping(case: Mapping[str, Any]) -> dict[str, str]:
         raise bad_case(f"'direction' is {case.get('direction')!r}, expected inbound or outbound")
     signal.headers = headers
     message = texts(case.get("messageHeaders", {}), "messageHeaders")
-    result = OutboundMapping(plans).apply([message], [signal])[0]
+    result = OutboundMapping(plans).apply([message], [signal], now_of(context))[0]
     if isinstance(result, SignalError):
         raise result
     return result

@@ -30,6 +30,7 @@ def answer(raw: Any, **more: Any) -> Any:
         {"authorizationContext": ["a:b"], "sources.0.authorizationContext": GONE},
         {"sources.0.headerMapping": {"a": "{{ topic:action|subject }}"}},
         {"mappingContext": {"mappingEngine": "JavaScript", "options": {}}},
+        {"sources.0.enforcement": {"input": "{{ header:x }}"}},
     ],
 )
 def test_ditto_passes_over_it(changes: dict[str, Any]) -> None:
@@ -73,6 +74,10 @@ def test_an_allowed_host_needs_no_look_up() -> None:
 
 def test_an_ipv6_host_keeps_its_brackets() -> None:
     assert connection({"kind": "uri", "uri": "tcp://[::1]:1"})["hostname"] == "[::1]"
+
+
+def test_the_path_of_a_uri_is_decoded() -> None:
+    assert connection({"kind": "uri", "uri": "tcp://h:1/a%20b"})["path"] == "/a b"
 
 
 def test_an_unknown_kind_is_an_error() -> None:

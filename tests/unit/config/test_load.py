@@ -321,6 +321,22 @@ class TestService:
         content = service(good("kafka"), closed)
         assert self.warned(tmp_path, content) == ["$.connections[0].targets"]
 
+    def test_labels_that_nobody_issues_are_told(self, tmp_path: Path) -> None:
+        asking = source()
+        labels = ["out:delivered", "in:stored", "twin-persisted", "live-response", "out:deliverd"]
+        asking["sources"][0]["acknowledgementRequests"] = {
+            "includes": [*labels, "{{connection:id}}:mine", "search-persisted"]
+        }
+        issuing = changed(
+            target(), {"targets.0.issuedAcknowledgementLabel": "{{connection:id}}:delivered"}
+        )
+        loaded = load(write(tmp_path, service(asking, issuing)), {})
+        assert not loaded.problems
+        at = "$.connections[0].sources[0].acknowledgementRequests.includes"
+        assert [w.path for w in loaded.warnings] == [f"{at}[{i}]" for i in (1, 4, 5, 6)]
+        assert "'in:mine'" in str(loaded.warnings[2])
+        assert "did you mean 'out:delivered'" in str(loaded.warnings[1])
+
     def test_old_shapes_are_taken_and_told(self, tmp_path: Path) -> None:
         old = changed(target(), {"authorizationContext": ["ditto:sub"]})
         del old["targets"][0]["authorizationContext"]

@@ -74,6 +74,12 @@ TAKEN: list[tuple[str, dict[str, Any]]] = [
     ),
     ("amqp-10", {"sources.0.declaredAcks": ["conn-1:ack", "{{ connection:id }}:ack"]}),
     ("amqp-10", {"targets.0.issuedAcknowledgementLabel": "live-response"}),
+    ("amqp-10", {"sources.0.enforcement": {"input": "{{ header:x }}", "filters": []}}),
+    (
+        "mqtt",
+        {"sources.0.enforcement": {"input": "{{ source:address }}", "filters": ["+/a/#", "b/"]}},
+    ),
+    ("mqtt-5", {"sources.0.enforcement": {"input": "{{ header:x }}", "filters": ["a#b"]}}),
     ("amqp-10", {"targets.0.issuedAcknowledgementLabel": "{{connection:id}}:a_b"}),
     (
         "amqp-10",
@@ -141,7 +147,6 @@ TAKEN: list[tuple[str, dict[str, Any]]] = [
     ),
     ("amqp-10", {"sources.0.headerMapping": {"divert-response-to-connection": "other"}}),
     ("amqp-10", {"sources.0.headerMapping": {"divert-response-to-connection": "{{ header:a }}"}}),
-    ("amqp-10", {"sources.0.headerMapping": {"divert-expected-response-types": "error, NACK"}}),
     ("amqp-10", {"specificConfig": {"is-diversion-target": "true"}, "targets.0.topics": []}),
     ("amqp-10", {"sources.0.replyTarget": {"address": "{{ header:reply-to }}", "enabled": True}}),
     ("amqp-091", {"targets.0.address": "events"}),
@@ -287,7 +292,7 @@ REFUSED: list[tuple[str, dict[str, Any], str, str]] = [
         "amqp-10",
         {"targets.0.topics": ["_/_/things/twin/events?extraFields=attributes(a"]},
         "targets.0.topics.0",
-        "things:field.selection.invalid",
+        "json.fieldselector.invalid",
     ),
     ("amqp-10", {"sources.0.payloadMapping": ["Ditto"] * 11}, "sources.0.payloadMapping", CONFIG),
     ("amqp-10", {"targets.0.payloadMapping": ["nope"]}, "targets.0.payloadMapping.0", CONFIG),
@@ -473,7 +478,10 @@ REFUSED: list[tuple[str, dict[str, Any], str, str]] = [
     ),
     (
         "amqp-10",
-        {"sources.0.headerMapping": {"divert-expected-response-types": "error,x"}},
+        {
+            "sources.0.headerMapping": {"divert-expected-response-types": "error,x"},
+            "specificConfig": {"is-diversion-source": "true"},
+        },
         "sources.0.headerMapping.divert-expected-response-types",
         CONFIG,
     ),
@@ -503,9 +511,20 @@ REFUSED: list[tuple[str, dict[str, Any], str, str]] = [
         CONFIG,
     ),
     (
-        "amqp-10",
-        {"sources.0.enforcement": {"input": "{{ header:x }}", "filters": []}},
-        "sources.0.enforcement.filters",
+        "mqtt",
+        {"sources.0.enforcement": {"input": "{{ source:address }}", "filters": ["a#/b"]}},
+        "sources.0.enforcement.filters.0",
+        CONFIG,
+    ),
+    (
+        "mqtt-5",
+        {
+            "sources.0.enforcement": {
+                "input": "{{source:address}}",
+                "filters": ["x/+{{ thing:id }}"],
+            }
+        },
+        "sources.0.enforcement.filters.0",
         CONFIG,
     ),
     (
@@ -698,6 +717,54 @@ def test_labels_of_two_targets_must_differ() -> None:
     ]
     other = {**target, "issuedAcknowledgementLabel": "conn-1:bcd"}
     assert found("amqp-10", {"targets": [target, other]}) == []
+
+
+def test_two_targets_may_answer_live_signals() -> None:
+    """One those of messages, say, and one those of commands."""
+    target = {**good("amqp-10")["targets"][0], "issuedAcknowledgementLabel": "live-response"}
+    assert found("amqp-10", {"targets": [target, target]}) == []
+
+
+@pytest.mark.parametrize(
+    ("types", "flag", "refused"),
+    [
+        ("response, nack,,error", True, False),
+        ("", True, False),
+        ("ERROR", True, True),
+        ("response,all", True, True),
+        ("all", False, False),  # has no effect there
+    ],
+)
+def test_kinds_of_diverted_responses(types: str, flag: bool, refused: bool) -> None:
+    findings = found(
+        "amqp-10",
+        {
+            "sources.0.headerMapping": {"divert-expected-response-types": types},
+            "specificConfig": {"is-diversion-source": flag},
+        },
+    )
+    assert bool(findings) == refused
+
+
+@pytest.mark.parametrize(
+    ("names", "flag", "refused"),
+    [
+        ("a, b:c", "true", False),
+        ("", "true", False),
+        ("a,b c", "true", True),
+        ("?", "false", False),
+    ],
+)
+def test_ids_of_those_who_may_divert(names: str, flag: str, refused: bool) -> None:
+    changes = {
+        "targets.0.topics": [],
+        "specificConfig": {
+            "is-diversion-target": flag,
+            "authorized-connections-as-sources": names,
+        },
+    }
+    codes = [finding.code for finding in found("amqp-10", changes)]
+    assert codes == (["connectivity:connection.id.invalid"] if refused else [])
 
 
 def test_the_number_of_sources_and_targets_is_the_operators_to_choose() -> None:

@@ -44,6 +44,12 @@ def test_what_there_is_no_connector_for_is_refused(kind: str) -> None:
     [
         ("http-push", {"sshTunnel": TUNNEL}, "sshTunnel", False),
         (
+            "kafka",
+            {"sources.0.enforcement": {"input": "{{ header:x }}", "filters": []}},
+            "sources.0.enforcement.filters",
+            False,
+        ),
+        (
             "http-push",
             {"specificConfig": {"batch": {"maxDelay": "soon"}}},
             "specificConfig.batch.maxDelay",

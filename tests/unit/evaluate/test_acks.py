@@ -34,6 +34,29 @@ def test_what_a_source_includes() -> None:
     assert answer(case | {"requestedAcks": []}) == []
 
 
+@pytest.mark.parametrize(
+    ("label", "valid"),
+    [
+        ("{{connection:id}}:abc", True),
+        ("{{ connection:id }}:abc", False),
+        ("{{connection:ID}}:abc", False),
+        ("{{connection:id}}:{{connection:id}}:abc", False),
+        ("a" * 165, True),
+        ("a" * 166, False),
+        ("abc\n", False),
+        ("äbc", False),
+    ],
+)
+def test_labels_are_those_of_ditto(label: str, valid: bool) -> None:
+    case = {"kind": "label", "label": label}
+    if valid:
+        assert answer(case) == "valid"
+        return
+    with pytest.raises(StreamprocError) as caught:
+        answer(case)
+    assert caught.value.code == "acknowledgement:label.invalid"
+
+
 def test_errors_and_headers() -> None:
     failed = {"kind": "exceptionToAck", "exception": {"status": 503, "message": "away"}}
     assert answer(failed) == {"status": 503, "payload": {"message": "away"}}

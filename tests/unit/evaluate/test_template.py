@@ -97,3 +97,13 @@ def test_an_unknown_function_in_a_filter_is_an_error_whatever_the_others_say():
         context={"thingId": "a:b"},
     )
     assert found["error"] == "placeholder:function.unknown"
+
+
+@pytest.mark.parametrize("direction", ["inbound", "outbound"])
+def test_a_header_mapping_has_the_clock_of_its_case(direction):
+    case = {
+        "direction": direction,
+        "mapping": {"at": "{{ time:now-1h }}"},
+        "context": {"now": "2024-01-06T14:23:42.123Z"},
+    }
+    assert evaluate.header_mapping(case) == {"at": "2024-01-06T13:23:42.123Z"}
