@@ -17,6 +17,7 @@ from functools import partial
 from typing import Any
 
 from confluent_kafka import Consumer
+from confluent_kafka.admin import AlterConfigOpType, ConfigEntry, ConfigResource
 from confluent_kafka.cimpl import NewPartitions
 
 from tests.e2e.play import FULL
@@ -25,6 +26,7 @@ from tests.faults.stage import Stage, lasting
 Act = Callable[[Stage], None]
 KR, RK, KH, RH = "kafka-rabbitmq", "rabbitmq-kafka", "kafka-http", "rabbitmq-http"
 BOTH = (KR, RK)
+HOUR_S = 3600.0
 STORM_MEMBER_S = lasting(0.7, 2.0)
 
 
@@ -41,6 +43,7 @@ class Scenario:
     in_short: bool = True  # whether it is part of the short form
     parks: bool = False  # whether something may end in the dead-letter store
     mid_load: float = 0.2  # share delivered when it begins
+    clock: bool = False  # whether it moves the service's
 
 
 # Processes.
@@ -158,6 +161,37 @@ def down(side: str, stage: Stage) -> None:
     time.sleep(lasting(3.0, 60.0))
     proxy.accept()
     stage.until_flowing()
+
+
+# The clock.
+
+
+def clock_jumps(by_h: float, stage: Stage) -> None:
+    """Under load, and then while nothing is said, for longer than a member may be silent."""
+    if stage.road.kinds["target"] == "kafka":
+        _take_any_time(stage)
+    stage.jump(by_h * HOUR_S)
+    stage.until_flowing()
+    stage.publisher.pause()
+    stage.jump(by_h * HOUR_S)
+    time.sleep(lasting(1.0, 60.0))
+    stage.publisher.resume()
+    stage.until_flowing()
+
+
+def _take_any_time(stage: Stage) -> None:
+    """Brokers refuse, for good, what is from more than an hour ahead of their own clock."""
+    kafka = stage.road.ends.kafka
+    entry = ConfigEntry(
+        "message.timestamp.after.max.ms",
+        str(2**63 - 1),
+        incremental_operation=AlterConfigOpType.SET,
+    )
+    resource = ConfigResource(
+        ConfigResource.Type.TOPIC, stage.road.out, incremental_configs=[entry]
+    )
+    admin = kafka.admin()
+    admin.incremental_alter_configs([resource])[resource].result(60)
 
 
 # Kafka.
@@ -291,6 +325,8 @@ SCENARIOS: tuple[Scenario, ...] = (
     Scenario("partitions added", more_partitions, (KR,), windows=0),
     Scenario("source's queue recreated", queue_recreated, (RK,), windows=0),
     Scenario("target's queue recreated", out_queue_recreated, (KR,), windows=0, parks=True),
+    Scenario("clock jumps ahead", partial(clock_jumps, 2.0), (RK, KR, KH), windows=0, clock=True),
+    Scenario("clock jumps back", partial(clock_jumps, -2.0), (KR, RK, KH), windows=0, clock=True),
     Scenario("memory alarm", alarm, BOTH, windows=0, in_short=False),
     Scenario("slow target, Zipf keys", slow_target, (KH, RH), windows=0, zipf=1.1, in_short=False),
     Scenario("target answers 503", failing_target, (KH,), windows=0, options=QUICK_RETRY),

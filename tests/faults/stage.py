@@ -9,10 +9,12 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 from tests.e2e import ends
 from tests.e2e.play import FULL, Play
 from tests.e2e.service import Service, alive
+from tests.faults.clock import Clock
 from tests.faults.road import Road
 
 WINDOW = 500  # messages in flight per client
@@ -90,6 +92,16 @@ class Publisher:
             self.error = error
 
 
+class Clocked(Service):
+    """Goes by *clock*, where there is one."""
+
+    clock: Clock | None = None
+
+    def launch(self) -> None:
+        with patch.dict(os.environ, {} if self.clock is None else self.clock.environment):
+            super().launch()
+
+
 class Stage:
     """What a scenario acts on."""
 
@@ -100,10 +112,11 @@ class Stage:
         folder: Path,
         options: dict[str, Any],
         chunks_a_second: float = CHUNKS_A_SECOND,
+        clock: Clock | None = None,
     ) -> None:
         self.road = road
         self.play = play
-        self.service = Service(
+        self.service = Clocked(
             folder,
             {
                 "workers": 2,
@@ -114,6 +127,7 @@ class Stage:
                 **options,
             },
         )
+        self.service.clock = clock
         self.publisher = Publisher(road, play, chunks_a_second)
         self.recovered_s: list[float] = []
 
@@ -210,6 +224,13 @@ class Stage:
         while any(alive(pid) for pid in workers):
             assert time.monotonic() < deadline, "workers outlive their master"
             time.sleep(0.05)
+
+    def jump(self, by_s: float) -> None:
+        """Move the wall clock of the service, and see that it goes by it."""
+        clock = self.service.clock
+        assert clock is not None
+        assert all(map(clock.moves, (self.service.pid, *self.service.worker_pids().values())))
+        clock.jump(by_s)
 
     def reload(self, change: Callable[[dict[str, Any]], None]) -> None:
         """SIGHUP, with a configuration that *change* has changed."""

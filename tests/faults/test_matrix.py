@@ -9,12 +9,15 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
 from tests.e2e.play import FULL, Play
 from tests.faults import table
+from tests.faults.clock import Clock
+from tests.faults.clock import available as clock_available
 from tests.faults.road import Ends, Road, brokers
 from tests.faults.scenarios import Scenario, rows
 from tests.faults.stage import PATIENCE_S, WINDOW, Stage
@@ -51,11 +54,15 @@ def test_nothing_is_missing_out_of_order_or_stuck(
     real_rabbitmq: object,
     broken: Ends,
 ) -> None:
+    if scenario.clock and not clock_available():
+        pytest.skip("a C compiler and glibc are needed")
     began = time.monotonic()
     source, _, target = road.partition("-")
     play = Play(MESSAGES, THINGS, zipf=scenario.zipf)
-    with Road(broken, source, target) as way:
-        stage = Stage(way, play, tmp_path, scenario.options)
+    with ExitStack() as held:
+        way = held.enter_context(Road(broken, source, target))
+        clock = held.enter_context(Clock(tmp_path)) if scenario.clock else None
+        stage = Stage(way, play, tmp_path, scenario.options, clock=clock)
         with stage.service as service:
             service.start()
             stage.press()
