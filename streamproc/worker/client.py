@@ -25,7 +25,8 @@ from streamproc.worker.condemned import poison_of_source
 from streamproc.worker.gate import Rules
 from streamproc.worker.intake import Intake, IntakeMetrics, Process
 from streamproc.worker.ledger import ClientLedger
-from streamproc.worker.outlet import Outlet, SpillRule
+from streamproc.worker.outlet import Outlet
+from streamproc.worker.overflow import SpillRule
 from streamproc.worker.parking import Parking
 from streamproc.worker.poison import Park, Place
 from streamproc.worker.spill import Spill

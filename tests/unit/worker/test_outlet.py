@@ -121,7 +121,7 @@ async def test_after_its_last_attempt_a_delivery_is_parked() -> None:
 
 
 async def test_when_there_is_no_room_to_park_the_delivery_stays(monkeypatch) -> None:
-    monkeypatch.setattr("streamproc.worker.outlet.PARKING_FULL_WAIT_S", 0.0)
+    monkeypatch.setattr("streamproc.worker.retries.PARKING_FULL_WAIT_S", 0.0)
     made, _, book = outlet(lambda d: DeliveryRefused("bad"), room=0)
     made.offer(batch("a"))
     await book.until(lambda: len(book.again) >= 2)  # refused, kept, and tried again

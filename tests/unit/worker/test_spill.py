@@ -16,7 +16,8 @@ from streamproc.kernels.settlement import Ticket, receipts
 from streamproc.store.environment import StoreError
 from streamproc.store.queue import Queue
 from streamproc.worker.gate import Rules
-from streamproc.worker.outlet import Outlet, SpillRule
+from streamproc.worker.outlet import Outlet
+from streamproc.worker.overflow import SpillRule
 from streamproc.worker.spill import Spill
 from streamproc.worker.writer import Writer
 from tests.unit.worker.script import Answer, Book, Script, by_key, until
