@@ -26,6 +26,7 @@ from streamproc.connectors.kafka.records import Arrival, Record, correlation_ids
 from streamproc.connectors.kafka.room import Room
 from streamproc.connectors.kafka.settings import SESSION_TIMEOUT_S
 from streamproc.errors import Misconfigured, NotConnected, RunnerError
+from streamproc.kernels.kafka_records import RecordReader
 
 TURN_S = 0.2  # longest native wait, but for an answer while it is opened
 BATCH = 500  # messages of one native call
@@ -81,7 +82,7 @@ class Intake(threading.Thread):
         self._orders: deque[Callable[[Consumer], None]] = deque()
         self._rewinds: dict[Partition, tuple[float, int]] = {}  # -> (when, offset)
         self._full_since: float | None = None
-        self._ids = correlation_ids()
+        self._reader = RecordReader(correlation_ids())
         self.behind = Behind()
         self._reading = True
         self._ending = False
@@ -190,7 +191,7 @@ class Intake(threading.Thread):
             self._judge(message)
         good = [message for message in messages if message.error() is None] if errors else messages
         self._brokers.answered()
-        arrivals = decode(cast(list[Record], good), self._home, self._ids, time.time() * 1000)
+        arrivals = decode(cast(list[Record], good), self._home, self._reader, time.time() * 1000)
         if arrivals and self._reading:
             self._room.put(arrivals)
             self._loop.arrived(arrivals)

@@ -17,6 +17,7 @@ from confluent_kafka import KafkaError, KafkaException, Message, Producer
 from streamproc.connectors.kafka import faults
 from streamproc.errors import Misconfigured, NotConnected, RunnerError
 from streamproc.kernels.delivery import Delivery
+from streamproc.kernels.kafka_reports import Reports
 
 T = TypeVar("T")
 OPEN_S = 15.0  # for the brokers to answer
@@ -28,24 +29,28 @@ PURGE_S = 0.5
 
 
 class Run:
-    """``open``: written and without a receipt, in order. ``delivered``, ``failed``: reported,
-    and not yet told. ``lost``: why the producer is of no more use."""
+    """``reports``: what was written and what was said of it. ``lost``: why the producer is of no
+    more use. *tells_place*: acknowledgements say where the record is."""
 
-    def __init__(self, settings: dict[str, Any]) -> None:
-        self.open: dict[Delivery, None] = {}
-        self.delivered: list[Delivery] = []
-        self.failed: list[tuple[Delivery, KafkaError | RunnerError]] = []
+    def __init__(self, settings: dict[str, Any], *, tells_place: bool = False) -> None:
+        self.reports = Reports()
+        self.reports.placed = _tell_place if tells_place else None
         self.lost: RunnerError | None = None
-        self.tells_place = False  # acknowledgements say where the record is
         self.is_down = False  # all brokers, and nothing was delivered since
         self._last_error: KafkaError | None = None
         self.producer = Producer(settings | {"error_cb": self._on_error})
 
     @staticmethod
-    def begin(settings: dict[str, Any], topic: str | None, given_up: threading.Event) -> Run:
+    def begin(
+        settings: dict[str, Any],
+        topic: str | None,
+        given_up: threading.Event,
+        *,
+        tells_place: bool = False,
+    ) -> Run:
         """Return when a broker answers. Raises NotConnected or Misconfigured."""
         try:
-            run = Run(settings)
+            run = Run(settings, tells_place=tells_place)
             try:
                 run._ask(topic, given_up)
             except BaseException:
@@ -58,15 +63,6 @@ class Run:
         if given_up.is_set():
             run.end()
         return run
-
-    def report(self, delivery: Delivery, error: KafkaError | None, message: Message) -> None:
-        """The callback of one message."""
-        if error is None:
-            if delivery.wanted is not None and self.tells_place:
-                delivery.wanted.answered(200, record_metadata(message))
-            self.delivered.append(delivery)
-        else:
-            self.failed.append((delivery, error))
 
     def end(self, flush_s: float = 0.0) -> None:
         """Give what is in flight a little time, then let go."""
@@ -119,6 +115,12 @@ class Run:
         if self._last_error is None:
             return NotConnected("no broker can be reached")
         return faults.link_error(self._last_error)
+
+
+def _tell_place(delivery: Delivery, message: Message) -> None:
+    """The acknowledgement that *delivery* brings says where its record is."""
+    if delivery.wanted is not None:
+        delivery.wanted.answered(200, record_metadata(message))
 
 
 def record_metadata(message: Message) -> dict[str, Any]:

@@ -14,7 +14,6 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Sequence
-from functools import partial
 
 from confluent_kafka import KafkaError, KafkaException
 
@@ -57,13 +56,14 @@ class KafkaTarget:
         await self.close()
         wanted = settings.producer(self._spec, CAPACITY)
         topic, given_up = self._a_topic(), threading.Event()
+        tells_place = self._spec.options.debug_enabled
         try:
             self._run = await in_thread(
-                lambda: Run.begin(wanted, topic, given_up), f"{wanted['client.id']}-open"
+                lambda: Run.begin(wanted, topic, given_up, tells_place=tells_place),
+                f"{wanted['client.id']}-open",
             )
         finally:
             given_up.set()
-        self._run.tells_place = self._spec.options.debug_enabled
         self._poll_in(IDLE_POLL_S)
 
     def write(self, deliveries: Sequence[Delivery]) -> None:
@@ -73,28 +73,9 @@ class KafkaTarget:
                 self._receipts.failed, list(deliveries), NotConnected("not open")
             )
             return
-        produce, report, mark = run.producer.produce, run.report, self._mark
-        places, open_ = self._places, run.open
-        for delivery in deliveries:
-            open_[delivery] = None
-            try:
-                place = places.get(delivery.address) or self._place(delivery.address)
-                produce(
-                    place.topic,
-                    delivery.payload,
-                    place.key,
-                    place.partition,
-                    partial(report, delivery),
-                    headers=[*delivery.headers.items(), mark],
-                )
-            except DeliveryRefused as error:
-                run.failed.append((delivery, error))
-            except KafkaException as failure:
-                run.failed.append((delivery, failure.args[0]))
-            except BufferError:
-                run.failed.append((delivery, DeliveryFailed("the producer's queue is full")))
-            except (TypeError, ValueError) as failure:  # no UTF-8 can be made of it
-                run.failed.append((delivery, DeliveryRefused(str(failure))))
+        run.reports.write(
+            deliveries, run.producer.produce, self._places, self._place, self._mark, _why
+        )
         if not self._is_busy:
             self._poll_in(BUSY_POLL_S)
 
@@ -118,12 +99,12 @@ class KafkaTarget:
             return
         run.producer.poll(0)
         self._tell(run)
-        if run.is_down and not run.open and run.lost is None:
+        if run.is_down and not run.reports.open and run.lost is None:
             run.lost = run.why_down()
         if run.lost is not None:
             self._lose(run, run.lost)
         else:
-            self._poll_in(BUSY_POLL_S if run.open else IDLE_POLL_S)
+            self._poll_in(BUSY_POLL_S if run.reports.open else IDLE_POLL_S)
 
     def _poll_in(self, seconds: float) -> None:
         self._rest()
@@ -140,20 +121,15 @@ class KafkaTarget:
 
     def _tell(self, run: Run) -> None:
         """Pass on what was reported; what says that the link is lost stays open."""
-        if run.delivered:
-            delivered, run.delivered = run.delivered, []
-            for delivery in delivered:
-                del run.open[delivery]
+        delivered = run.reports.take_delivered()
+        if delivered:
             run.is_down = False
             self._receipts.delivered(delivered)
-        if not run.failed:
-            return
-        failed, run.failed = run.failed, []
         by_error: dict[tuple[type, str], tuple[RunnerError, list[Delivery]]] = {}
-        for delivery, why in failed:
+        for delivery, why in run.reports.take_failed():
             error = self._error(delivery, why) if isinstance(why, KafkaError) else why
             if isinstance(error, DeliveryFailed | DeliveryRefused):
-                del run.open[delivery]
+                run.reports.close(delivery)
                 group = by_error.setdefault((type(error), str(error)), (error, []))
                 group[1].append(delivery)
             elif run.lost is None:
@@ -172,8 +148,8 @@ class KafkaTarget:
         self._receipts.lost(error)
 
     def _fail_open(self, run: Run, error: RunnerError) -> None:
-        rest = list(run.open)
-        run.open.clear()
+        rest = list(run.reports.open)
+        run.reports.open.clear()
         if rest:
             self._receipts.failed(rest, NotConnected(str(error)))
 
@@ -195,3 +171,17 @@ class KafkaTarget:
                 except DeliveryRefused as error:
                     raise Misconfigured(str(error)) from error
         return None
+
+
+def _why(failure: Exception) -> KafkaError | RunnerError:
+    """What a record failed of that the producer did not take."""
+    if isinstance(failure, DeliveryRefused):
+        return failure
+    if isinstance(failure, KafkaException):
+        error: KafkaError = failure.args[0]
+        return error
+    if isinstance(failure, BufferError):
+        return DeliveryFailed("the producer's queue is full")
+    if isinstance(failure, TypeError | ValueError):  # no UTF-8 can be made of it
+        return DeliveryRefused(str(failure))
+    raise failure

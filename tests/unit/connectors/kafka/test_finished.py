@@ -21,6 +21,7 @@ from streamproc.connectors.kafka.finished import (
 )
 from streamproc.connectors.kafka.partition import MOST_HELD_BACK, Partition
 from streamproc.connectors.kafka.records import decode as decode_records
+from streamproc.kernels.kafka_records import RecordReader
 
 
 class Record(NamedTuple):
@@ -166,8 +167,8 @@ def test_what_unpacks_to_more_than_can_be_ours_is_cut():
 def handed(finished: Finished | None, runs: list[list[Record]]) -> tuple[list[int], list[int]]:
     """(handed out, done already) of all *runs*."""
     partition = Partition("t", 0, finished=finished)
-    ids = (str(n) for n in itertools.count())
-    arrivals = [decode_records(run, lambda *_: partition, ids, 0.0)[0] for run in runs]
+    reader = RecordReader(str(n) for n in itertools.count())
+    arrivals = [decode_records(run, lambda *_: partition, reader, 0.0)[0] for run in runs]
     out = [offset for arrival in arrivals for offset in arrival.offsets]
     assert [int(p) for arrival in arrivals for p in arrival.payloads] == out
     return out, [offset for arrival in arrivals for offset in arrival.done]
@@ -210,11 +211,11 @@ def test_a_log_that_begins_anew_is_read_from_its_beginning():
 
 def test_past_its_end_it_is_not_asked_and_when_all_is_done_it_is_forgotten():
     partition = Partition("t", 0, finished=Finished(0, of({1}, 0), 0))
-    ids = (str(n) for n in itertools.count())
-    (arrival,) = decode_records([Record(0), Record(1, b"b")], lambda *_: partition, ids, 0.0)
+    reader = RecordReader(str(n) for n in itertools.count())
+    (arrival,) = decode_records([Record(0), Record(1, b"b")], lambda *_: partition, reader, 0.0)
     assert not partition.finished.is_read
     partition.hand_out(arrival.offsets, arrival.done)
-    (arrival,) = decode_records([Record(9)], lambda *_: partition, ids, 0.0)
+    (arrival,) = decode_records([Record(9)], lambda *_: partition, reader, 0.0)
     assert partition.finished.is_read
     partition.hand_out(arrival.offsets, arrival.done)
     assert partition.snapshot() == (0, b"\x02")
@@ -228,9 +229,9 @@ def test_past_its_end_it_is_not_asked_and_when_all_is_done_it_is_forgotten():
 def test_what_is_not_read_yet_is_said_again_by_the_next_commit():
     """Else a second crash soon after the first would repeat it all."""
     partition = Partition("t", 0, finished=Finished(10, of({12, 13, 40}, 10), 0))
-    ids = (str(n) for n in itertools.count())
+    reader = RecordReader(str(n) for n in itertools.count())
     records = [Record(10, b"a"), Record(11, b"b"), Record(12, b"c"), Record(13, b"a")]
-    (arrival,) = decode_records(records, lambda *_: partition, ids, 0.0)
+    (arrival,) = decode_records(records, lambda *_: partition, reader, 0.0)
     assert (arrival.offsets, arrival.done) == ([10, 11, 13], [12])
     partition.hand_out(arrival.offsets, arrival.done)
     partition.settle([10])

@@ -16,6 +16,7 @@ from streamproc.connectors.kafka.records import (
     decode,
     is_expired,
 )
+from streamproc.kernels.kafka_records import RecordReader
 
 NOW = 1_700_000_000_000
 
@@ -65,7 +66,7 @@ def decoded(messages, *, now=NOW, known=None):
         return partitions.setdefault((topic, number), Partition(topic, number))
 
     ids = (f"id-{n}" for n in itertools.count())
-    return decode(messages, find, ids, now)
+    return decode(messages, find, RecordReader(ids), now)
 
 
 def headers_of(**fields):
@@ -189,6 +190,81 @@ def test_a_log_that_begins_anew_in_a_batch_begins_another_run():
         return Partition(topic, number)
 
     messages = [Fake(at) for at in (7, 9, 10, 0, 1, 1, 2)]
-    arrivals = decode(messages, find, correlation_ids(), NOW)
+    arrivals = decode(messages, find, RecordReader(correlation_ids()), NOW)
     assert [arrival.offsets for arrival in arrivals] == [[7, 9, 10], [0, 1], [1, 2]]
     assert asked == [7, 0, 1]
+
+
+def plainly(messages, topic, ids):
+    """The headers of each of *messages*, with nothing taken from the one before it."""
+    every = []
+    for message in messages:
+        headers = {}
+        for name, value in message.headers() or ():
+            headers[name] = "" if value is None else value.decode("utf-8", "replace")
+        for name in ("kafka.topic", "kafka.key", "kafka.timestamp"):
+            headers.pop(name, None)
+        headers["kafka.topic"] = topic
+        if message.key() is not None:
+            headers["kafka.key"] = message.key().decode("utf-8", "replace")
+        headers["kafka.timestamp"] = str(message.timestamp()[1])
+        headers.setdefault("correlation-id", "")
+        headers["correlation-id"] = headers["correlation-id"] or next(ids)
+        every.append(headers)
+    return every
+
+
+NAMES = ["a", "b", "ttl", "correlation-id", "kafka.topic", "kafka.key", "kafka.timestamp", "ü"]
+FIELDS = st.lists(
+    st.tuples(st.sampled_from(NAMES), st.sampled_from([b"1", b"2", b"12", b"\xff", None])),
+    max_size=4,
+)
+SHAPES = st.lists(FIELDS, min_size=1, max_size=3)
+
+
+@given(
+    shapes=SHAPES,
+    chosen=st.lists(
+        st.tuples(
+            st.integers(0, 2),
+            st.lists(st.sampled_from([b"1", b"2", None]), min_size=4, max_size=4),
+            st.sampled_from([None, b"k", b"l"]),
+            st.integers(0, 2),
+        ),
+        max_size=30,
+    ),
+    cut=st.integers(0, 30),
+)
+def test_headers_taken_from_the_record_before_are_those_of_the_record(shapes, chosen, cut):
+    """Few forms and few values, so that records are often like the one before them."""
+    messages = []
+    for at, (shape, values, key, ms) in enumerate(chosen):
+        names = [name for name, _ in shapes[shape % len(shapes)]]
+        # No empty correlation id: the reference takes it for none.
+        fields = [
+            (name, (value or b"0") if name == "correlation-id" else value)
+            for name, value in zip(names, values, strict=False)
+        ]
+        messages.append(Fake(at, name=key, fields=fields or None, ms=ms))
+    reader = RecordReader(f"id-{n}" for n in itertools.count())
+    found = []
+    for some, topic in ((messages[:cut], "t"), (messages[cut:], "u")):
+        payloads, headers, offsets, has_ttl = reader.read(some, topic)
+        assert (len(payloads), offsets) == (len(some), [message.at for message in some])
+        assert has_ttl == any("ttl" in one for one in headers)
+        found += headers
+        for one in headers:
+            one["changed"] = "by who got it"
+    ids = (f"id-{n}" for n in itertools.count())
+    wanted = plainly(messages[:cut], "t", ids) + plainly(messages[cut:], "u", ids)
+    assert found == [one | {"changed": "by who got it"} for one in wanted]
+
+
+def test_records_of_one_form_share_values_and_no_dict():
+    fields = [("content-type", b"json"), ("device", b"1")]
+    other = [("content-type", b"json"), ("device", b"2")]
+    reader = RecordReader(correlation_ids())
+    _, (one, two, three), _, _ = reader.read([Fake(fields=f) for f in (fields, other, fields)], "t")
+    assert one["content-type"] is two["content-type"]
+    assert [found["device"] for found in (one, two, three)] == ["1", "2", "1"]
+    assert len({found["correlation-id"] for found in (one, two, three)}) == 3
