@@ -1,12 +1,18 @@
-"""Numbers that sources say of themselves, put where the master finds them."""
+"""What is to be read off sources and clients now and then, put where the master finds it.
+
+A gauge of what is not here any more becomes 0: it has gone elsewhere, and is counted there.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Protocol
 
-from streamproc.telemetry.metrics import SOURCE_NUMBERS
+from streamproc.telemetry import metrics
+from streamproc.telemetry.metrics import SOURCE_NUMBERS, Metric
 from streamproc.telemetry.slots import Block, Slot
+from streamproc.worker.client import Client
+from streamproc.worker.gate import STANDINGS
 
 Key = tuple[str, str, str]  # connection, source, number
 
@@ -63,3 +69,48 @@ class SourceGauges:
             make = self._block.counter if metric.kind == "counter" else self._block.gauge
             slot = self._slots[key] = make(metric, connection=connection, source=source)
         return slot
+
+
+class ClientGauges:
+    """What the clients of this worker hold, by connection, and what waits for its peers."""
+
+    def __init__(self, block: Block) -> None:
+        self._block = block
+        self._slots: dict[tuple[Metric, tuple[str, ...]], Slot] = {}
+
+    def show(self, clients: Collection[Client], waiting_by_peer: Mapping[int, int]) -> None:
+        """Called every second or so."""
+        found: dict[tuple[Metric, tuple[str, ...]], float] = {}
+
+        def more(metric: Metric, value: float, *labels: str) -> None:
+            before = found.get((metric, labels), 0.0)
+            both = (value, before)
+            found[metric, labels] = max(both) if metric.combine == "max" else sum(both)
+
+        for client in clients:
+            name = client.connection.id
+            for index, age_s in client.oldest_s().items():
+                more(metrics.OLDEST_UNSETTLED, age_s, name, str(index))
+            outlet = client.outlet
+            if outlet is None:
+                continue
+            count, size = outlet.on_disk
+            more(metrics.LANE_DEPTH, outlet.lanes.waiting, name)
+            more(metrics.ENDPOINT_STATE, STANDINGS.index(outlet.pace.standing().state), name)
+            more(metrics.ENDPOINT_LIMIT, outlet.pace.limit, name)
+            more(metrics.SPILL_DEPTH, count, name)
+            more(metrics.SPILL_BYTES, size, name)
+            for cause, times in outlet.pace.take_holds().items():
+                holds = metrics.ENDPOINT_HOLDS
+                self._block.counter(holds, connection=name, cause=cause).add(times)
+        for peer, waiting in waiting_by_peer.items():
+            more(metrics.BUS_WAITING, waiting, str(peer))
+        for key in self._slots.keys() - found.keys():
+            self._slots[key].set(0.0)
+        for key, value in found.items():
+            slot = self._slots.get(key)
+            if slot is None:
+                metric, labels = key
+                named = dict(zip(metric.labels, labels, strict=True))
+                slot = self._slots[key] = self._block.gauge(metric, **named)
+            slot.set(value)

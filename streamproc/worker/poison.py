@@ -33,6 +33,7 @@ from streamproc.telemetry import events as tell
 
 POISONOUS = "workers died with this message in hand"
 CELL_BYTES = 24  # the place and the hash, 8 and 16 bytes
+LOCK_S = 2.0  # held by others for moments only, unless they are stopped
 CLEARED_AFTER = 16_384  # messages one by one: windows are smaller, and so is what comes again
 
 # What differs when the same message comes again: AMQP's delivery tag, and what we set ourselves.
@@ -130,6 +131,8 @@ class Poison:
         if place is None:
             place = self._places[name] = Place(name, self, park)
             place.become(self._suspects.get(name_of(place.number)))
+        elif park is not None:
+            place.park = park  # as its connection is now
         return place
 
     def condemns(self, suspect: Suspect, digest: str) -> bool:
@@ -216,7 +219,7 @@ class Poison:
     def _lock(self) -> Iterator[None]:
         fd = os.open(self._folder / "lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
         try:
-            fcntl.flock(fd, fcntl.LOCK_EX)  # held by others for moments only
+            _take_lock(fd)
             yield
         finally:
             os.close(fd)
@@ -233,6 +236,20 @@ class Poison:
 def name_of(number: int) -> str:
     """How a place is called in the file."""
     return f"{number:016x}"
+
+
+def _take_lock(fd: int) -> None:
+    """Raises TimeoutError, an OSError."""
+    deadline = time.monotonic() + LOCK_S
+    while True:
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() >= deadline:
+                raise TimeoutError(f"its lock is held for more than {LOCK_S:g} s") from None
+            time.sleep(0.005)
+        else:
+            return
 
 
 def _left_by(path: Path) -> bytes | None:

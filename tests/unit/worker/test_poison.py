@@ -4,12 +4,14 @@ The processes that die here are real ones.
 
 from __future__ import annotations
 
+import fcntl
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from streamproc.telemetry import events as tell
 from streamproc.worker import poison as module
 from streamproc.worker.poison import Place, Poison
 
@@ -153,3 +155,30 @@ def test_a_file_that_another_version_wrote_stops_nothing(tmp_path: Path) -> None
     here = place(tmp_path)
     assert here.suspect is None
     assert here.admits(b"any", {})
+
+
+def test_a_lock_that_is_never_let_go_stops_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its holder may be stopped, or wait for a disk that does not answer."""
+    told: list[str] = []
+    monkeypatch.setattr(module, "LOCK_S", 0.05)
+    monkeypatch.setattr(tell, "poison_unknown", told.append)
+    poison = Poison(tmp_path, 3)
+    assert die(tmp_path) != CONDEMNED
+    with (tmp_path / "lock").open() as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        poison.look()
+        assert told == ["its lock is held for more than 0.05 s"]
+        assert poison.place("source 0 of c").suspect is None
+        with pytest.raises(OSError, match="its lock is held"):
+            Poison(tmp_path, 3)
+    poison.look()
+    assert poison.place("source 0 of c").suspect is not None
+
+
+def test_a_place_parks_as_its_connection_is_now(tmp_path: Path) -> None:
+    poison = Poison(tmp_path, 3)
+    before, after = (lambda *_: None), (lambda *_: None)
+    assert poison.place("source 0 of c", before).park is before
+    assert poison.place("source 0 of c", after).park is after
