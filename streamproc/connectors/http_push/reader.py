@@ -39,6 +39,7 @@ class Reader:
         self.most = EXCERPT_BYTES  # of the body, that are kept
         self._retry_after = None
         self._fed = 0
+        self._in_body = False  # headers are trailers, or of an answer that nobody asked for
         self._headed = False  # the head of the final answer is read
         self._complete = False
 
@@ -77,6 +78,8 @@ class Reader:
             self.keep = False  # more came behind the answer than was asked for
 
     def on_header(self, name: bytes, value: bytes) -> None:
+        if self._in_body:
+            return
         low = name.lower()
         if low == b"content-length":
             self.framed = True
@@ -90,6 +93,7 @@ class Reader:
 
     def on_headers_complete(self) -> None:
         if not self._complete:
+            self._in_body = True
             self.status = self._parser.get_status_code()
             self._headed = self.status >= 200
 
@@ -104,5 +108,6 @@ class Reader:
             self._complete = True
             self.keep = self._parser.should_keep_alive()
         else:
+            self._in_body = False
             self.framed, self.length, self._retry_after = False, -1, None
             self.content_type = None
