@@ -254,6 +254,25 @@ def test_one_batch_has_one_time():
     assert int(found[0]) <= datetime.now(UTC).timestamp() * 1000
 
 
+@pytest.mark.parametrize(
+    ("text", "raw"),
+    [
+        ("{{ header:a }}", {"a": 1}),
+        ("{{ header:a }}-{{ header:b }}", {"a": b"x", "b": ""}),
+        ("{{ header:A | fn:trim() }}", {"a": 1}),
+        ("{{ header:AA }}", {"aA": 1}),
+        ("{{ request:subjectId | fn:join(',') }}", {}),
+    ],
+)
+def test_what_is_no_text_is_told_before_it_is_read(text, raw):
+    """Characters are read without another look, so this would be memory of somebody else."""
+    signal = Signal(None)
+    signal.subjects = ("a", 1)
+    for run in (fast.Template(parse(text, SIGNAL)).first, fast.Template(parse(text, SIGNAL)).all):
+        with pytest.raises(TypeError, match="Expected str"):
+            run([raw], [signal])
+
+
 def test_lists_of_different_lengths_are_refused():
     with pytest.raises(ValueError, match="2 messages and 1 signals"):
         fast.Template(parse("a", SIGNAL)).first([{}, {}], [Signal(None)])

@@ -125,10 +125,12 @@ cdef class Place:
         cdef int kind = self._kind
         cdef PyObject *found
         cdef list values
+        cdef str text
         if kind == HEADER:
             found = PyDict_GetItemWithError(headers, self._name)    # borrowed from headers
             if found is not NULL:
-                return <object>found
+                text = <object>found    # checked, as who takes it reads its characters unchecked
+                return text
             return _header(headers, self._name, self._lower) if self._any_case else None
         if kind == TIME:
             return moment.text(self._time)
@@ -151,7 +153,7 @@ cdef class Place:
         if signal is None:
             return None
         if self._kind == SUBJECT_ID:
-            return list(signal.subjects) if signal.subjects else None
+            return _texts(signal.subjects)
         if self._kind == FEATURE_ID:
             return _feature_ids(signal)
         return _thing_json(thing_of_signal(signal), self._keys)
@@ -160,12 +162,14 @@ cdef class Place:
 cdef object _header(dict headers, str name, str lower):
     """The header that *name* means where case does not count and it is not spelled so."""
     cdef PyObject *found
-    cdef object key, value, result = None
+    cdef object key, value
+    cdef str result = None
     cdef Py_ssize_t length
     if lower is not name:
         found = PyDict_GetItemWithError(headers, lower)
         if found is not NULL:
-            return <object>found
+            result = <object>found
+            return result
     length = PyUnicode_GET_LENGTH(name)
     for key, value in headers.items():
         if PyUnicode_GET_LENGTH(<str?>key) == length and same_name(<str>key, name, length):
@@ -173,6 +177,15 @@ cdef object _header(dict headers, str name, str lower):
                 return None     # two of them: who is to say which one is meant
             result = value
     return result
+
+
+cdef list _texts(tuple values):
+    """*values* as a list of texts, None for none of them."""
+    cdef list result = []
+    cdef str text
+    for text in values:     # checked
+        result.append(text)
+    return result or None
 
 
 cdef bint same_name(str left, str right, Py_ssize_t length) noexcept:

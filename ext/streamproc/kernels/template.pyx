@@ -42,44 +42,14 @@ cdef class Template:
 
         A message that the template cannot take has a SignalError in its place.
         """
-        cdef list results = []
-        cdef Moment moment = Moment(now)
-        cdef Py_ssize_t i = 0, count = _count(headers, signals)
-        while i < count:
-            try:
-                while i < count:
-                    results.append(
-                        self.first_of(
-                            <dict?>PyList_GET_ITEM(headers, i), _signal(signals, i), moment
-                        )
-                    )
-                    i += 1
-            except SignalError as error:
-                results.append(error.with_traceback(None))  # it would keep frames alive
-                i += 1
-        return results
+        return _run(self, headers, signals, Moment(now), False)
 
     def all(self, list headers not None, list signals=None, object now=None):
         """Every value for each message as a tuple, None where unresolved, () where deleted.
 
         A message that the template cannot take has a SignalError in its place.
         """
-        cdef list results = []
-        cdef Moment moment = Moment(now)
-        cdef Py_ssize_t i = 0, count = _count(headers, signals)
-        while i < count:
-            try:
-                while i < count:
-                    results.append(
-                        self.all_of(
-                            <dict?>PyList_GET_ITEM(headers, i), _signal(signals, i), moment
-                        )
-                    )
-                    i += 1
-            except SignalError as error:
-                results.append(error.with_traceback(None))
-                i += 1
-        return results
+        return _run(self, headers, signals, Moment(now), True)
 
     cdef object first_of(self, dict headers, Signal signal, Moment moment):
         cdef object piece, value
@@ -136,6 +106,31 @@ cdef class Template:
             return self.all_of({}, None, Moment())
         except SignalError:
             return None
+
+
+cdef list _run(Template template, list headers, list signals, Moment moment, bint every):
+    """What *template* gives for each message: *every* value, or the first."""
+    cdef list results = []
+    cdef Signal signal = None
+    cdef dict raw
+    cdef Py_ssize_t i = 0, count = PyList_GET_SIZE(headers)
+    if signals is not None and PyList_GET_SIZE(signals) != count:
+        raise ValueError(f"{count} messages and {len(signals)} signals")
+    while i < count:
+        try:
+            while i < count:
+                raw = <dict?>PyList_GET_ITEM(headers, i)
+                if signals is not None:
+                    signal = <Signal?>PyList_GET_ITEM(signals, i)
+                if every:
+                    results.append(template.all_of(raw, signal, moment))
+                else:
+                    results.append(template.first_of(raw, signal, moment))
+                i += 1
+        except SignalError as error:
+            results.append(error.with_traceback(None))  # it would keep frames alive
+            i += 1
+    return results
 
 
 cdef tuple _product(list columns):
@@ -205,13 +200,3 @@ cdef class Subjects:
                 f"{len(subjects)} authorization subjects, at most {self._limit} are allowed",
             )
         return tuple(subjects)
-
-
-cdef inline Signal _signal(list signals, Py_ssize_t i):
-    return None if signals is None else <Signal?>PyList_GET_ITEM(signals, i)
-
-
-cdef Py_ssize_t _count(list headers, list signals) except -1:
-    if signals is not None and PyList_GET_SIZE(signals) != PyList_GET_SIZE(headers):
-        raise ValueError(f"{len(headers)} messages and {len(signals)} signals")
-    return PyList_GET_SIZE(headers)
