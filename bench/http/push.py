@@ -52,6 +52,14 @@ def body(number: int) -> bytes:
 
 
 BODIES = [body(number) for number in range(DEVICES)]
+PATHS = [f"/bench/d{device}" for device in range(DEVICES)]
+KEYS = [f"d{device}" for device in range(DEVICES)]
+ADDRESSES = [f"POST:{path}" for path in PATHS]
+
+
+def delivery(number: int) -> Delivery:
+    device = number % DEVICES
+    return Delivery(0, KEYS[device], ADDRESSES[device], HEADERS, BODIES[device])
 
 
 class Ours:
@@ -97,14 +105,8 @@ class Ours:
         await self._target.close()
 
     def _send(self, count: int) -> None:
-        deliveries = []
-        for _ in range(count):
-            device = self._next % DEVICES
-            deliveries.append(
-                Delivery(0, f"d{device}", f"POST:/bench/d{device}", HEADERS, BODIES[device])
-            )
-            self._next += 1
-        self._target.write(deliveries)
+        first, self._next = self._next, self._next + count
+        self._target.write([delivery(number) for number in range(first, self._next)])
 
     def delivered(self, deliveries: Sequence[Delivery]) -> None:
         self.done += len(deliveries)
@@ -132,6 +134,7 @@ async def theirs(uri: str, connections: int, seconds: float) -> int:
         trusted = ssl.create_default_context(cafile=str(PEM / "ca.pem"))
     connector = aiohttp.TCPConnector(limit=connections, ssl=trusted)
     numbers = iter(range(1 << 60))
+    urls = [uri + path for path in PATHS]
     async with aiohttp.ClientSession(connector=connector) as session:
 
         async def work() -> int:
@@ -139,7 +142,7 @@ async def theirs(uri: str, connections: int, seconds: float) -> int:
             while time.monotonic() < ends:
                 device = next(numbers) % DEVICES
                 async with session.post(
-                    f"{uri}/bench/d{device}", data=BODIES[device], headers=HEADERS
+                    urls[device], data=BODIES[device], headers=HEADERS
                 ) as answer:
                     await answer.read()
                     assert answer.status == 204
