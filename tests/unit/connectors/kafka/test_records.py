@@ -268,3 +268,14 @@ def test_records_of_one_form_share_values_and_no_dict():
     assert one["content-type"] is two["content-type"]
     assert [found["device"] for found in (one, two, three)] == ["1", "2", "1"]
     assert len({found["correlation-id"] for found in (one, two, three)}) == 3
+
+
+def test_what_becomes_of_the_headers_of_a_record_is_not_seen_in_the_next():
+    reader = RecordReader(correlation_ids())
+    record = Fake(fields=[("a", b"1"), ("b", b"2")], name=b"k")
+    _, (one,), _, _ = reader.read([record], "t")
+    wanted = dict(one)
+    one["a"] = one["more"] = "by who got it"
+    del one["b"]
+    _, (two,), _, _ = reader.read([record], "t")
+    assert two == wanted | {"correlation-id": two["correlation-id"]}
