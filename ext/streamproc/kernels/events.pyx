@@ -4,6 +4,7 @@
 rule has nothing to say but the event; it is asked about every other one.
 """
 
+cimport cython
 from cpython.dict cimport PyDict_Contains, PyDict_GetItemWithError
 from cpython.object cimport PyObject
 
@@ -35,17 +36,34 @@ def to_events(
     cdef list results = []
     cdef object item
     cdef Signal signal, event
+    cdef Last last = Last.__new__(Last)
     for item in signals:
         signal = <Signal?>item
         try:
-            event = _everyday(signal, now, known, steering)
+            event = _everyday(signal, now, known, last, steering)
             results.append(rule(signal, now) if event is None else event)
         except SignalError as error:
             results.append(error.with_traceback(None))  # it would keep frames alive
     return results
 
 
-cdef Signal _everyday(Signal signal, str now, object known, frozenset steering):
+@cython.final
+@cython.internal
+cdef class Last:
+    """The path that was looked up last, and what is there: devices of a kind say the same."""
+    cdef str path
+    cdef object resource
+
+
+cdef object _at(str path, object known, Last last):
+    """What is at *path* of a thing, or None."""
+    if last.path is None or path != last.path:
+        last.resource = known(path)
+        last.path = path
+    return last.resource
+
+
+cdef Signal _everyday(Signal signal, str now, object known, Last last, frozenset steering):
     """*signal*, which has become its event, or None: ask the rule.
 
     In place: an object and a dict more would cost a message a twentieth of all.
@@ -55,9 +73,9 @@ cdef Signal _everyday(Signal signal, str now, object known, frozenset steering):
         return None
     about = topic.event
     if about.action == "modified":
-        if not _suits(signal, about, known):
+        if not _suits(signal, about, known, last):
             return None
-    elif about.action != "merged" or not _is_patch(signal, known):
+    elif about.action != "merged" or not _is_patch(signal, known, last):
         return None
     if not steering.isdisjoint(signal.headers):
         return None
@@ -73,7 +91,7 @@ cdef Signal _everyday(Signal signal, str now, object known, frozenset steering):
     return signal
 
 
-cdef bint _suits(Signal signal, Topic about, object known) except -1:
+cdef bint _suits(Signal signal, Topic about, object known, Last last) except -1:
     """Whether the value may be at its path, for certain, and is what the event says."""
     cdef object value = signal.value, resource, types
     cdef PyObject *found
@@ -84,19 +102,19 @@ cdef bint _suits(Signal signal, Topic about, object known) except -1:
             return False
         found = PyDict_GetItemWithError(<dict>value, "thingId")
         return found is not NULL and <object>found == about.entity_id
-    resource = known(signal.path)
+    resource = _at(signal.path, known, last)
     if resource is None:
         return False
     types = resource.types
     return not types or type(value) in <tuple?>types
 
 
-cdef bint _is_patch(Signal signal, object known) except -1:
+cdef bint _is_patch(Signal signal, object known, Last last) except -1:
     """Whether the value is a patch of any value. (Those of a thing's parts go by the rule.)"""
     cdef object resource
     if signal.value is _ABSENT or signal.path == "/":
         return False
-    resource = known(signal.path)
+    resource = _at(signal.path, known, last)
     return resource is not None and not resource.types
 
 
