@@ -268,7 +268,8 @@ FUNCTIONS: Final[dict[str, Function]] = {
             "Each value that is a JSON object, written out by *pattern*. What is missing or "
             "null gives the empty text. An array gives several values. `{#list}…{/list}` "
             "repeats what is between for each element, in which `{.}` is the element if it is "
-            "no object. `\\{` and `\\}` are braces. Values that are no objects are left out.",
+            "no object. `\\{` and `\\}` are braces. Values that are no objects are left out; if "
+            "nothing is left, or all was deleted, the result is the empty text.",
             (
                 Example(
                     "{{ header:a | fn:format('{tenant}:{roles}') }}",
@@ -288,6 +289,8 @@ FUNCTIONS: Final[dict[str, Function]] = {
                     _headers(a='{"tags":["a",1]}'),
                 ),
                 Example("{{ header:b | fn:format('{x}') }}", UNRESOLVED, _A),
+                Example("{{ header:a | fn:format('{x}') }}", "", _A),
+                Example("{{ header:a | fn:delete() | fn:format('{x}') }}", "", _A),
             ),
             _format,
         ),

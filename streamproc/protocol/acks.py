@@ -250,8 +250,9 @@ def request(
     else:
         labels = [label for label in dict.fromkeys(asked) if label not in _FOREIGN[channel]]
         if channel == "live" and asked:
-            labels = [label for label in labels if label != "live-response"]
-            if required:
+            if not required:
+                labels = [label for label in labels if label != "live-response"]
+            elif "live-response" not in labels:
                 labels.append("live-response")
     if timeout_ms == 0 and (required or labels):
         raise SignalError(

@@ -115,7 +115,7 @@ class Scene:
                 return [text.join(value)]
             return [part for each in value for part in split(each, text)] or UNRESOLVED
         if value is DELETED:
-            return DELETED
+            return [""] if call.function == "format" else DELETED
         if call.function == "default":
             return self.argument(call.arguments[0]) if value is UNRESOLVED else value
         if call.function == "filter":

@@ -178,6 +178,8 @@ cdef class Step:
         if op == DELETE:
             return DELETED
         if values is DELETED:
+            if op == FORMAT:
+                return [""]     # as in Ditto: nothing was written out
             return None if op == JOIN or op == SPLIT else values
         if op == DEFAULT:
             return self._first.all(headers, signal, moment) if values is None else values

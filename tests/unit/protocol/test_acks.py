@@ -132,6 +132,10 @@ def test_a_filter_must_leave_labels(text: str, code: str) -> None:
         ("twin", ["live-response", "abc"], None, 1000, Request(("abc",), True, 1000)),
         ("live", ["twin-persisted", "search-persisted"], False, 1, Request((), False, 1)),
         ("live", ["abc"], True, 1, Request(("abc", "live-response"), True, 1)),
+        (
+            *("live", ["live-response", "abc"], True, 1),
+            Request(("live-response", "abc"), True, 1),
+        ),
         ("live", ["live-response", "abc"], False, 1, Request(("abc",), False, 1)),
         ("live", [], True, 1, Request((), True, 1)),
     ],
