@@ -20,6 +20,7 @@ from streamproc.config.service import Service
 from streamproc.errors import ConfigError
 from streamproc.store.environment import DATA_FILE
 from streamproc.store.parked import Parked, ParkedStore, parked_folder, parked_store
+from streamproc.telemetry.redact import Text, mask, secrets_of, text_filter
 
 EXIT_FAILED = 1
 EXIT_REFUSED = 2
@@ -60,18 +61,19 @@ def main(argv: list[str]) -> int:
         store.close()
 
 
-def _list(options: argparse.Namespace, _: Service, store: ParkedStore) -> int:
+def _list(options: argparse.Namespace, service: Service, store: ParkedStore) -> int:
     shown, last = 0, options.after
+    hidden = text_filter(secrets_of(service.connections, service))
     for number, entry in store.select(_filter(options), after=options.after):
         if shown == options.limit:
             print(f"there are more: --after {last}, or a larger --limit", file=sys.stderr)
             break
         if options.json:
-            _write(orjson.dumps(_as_json(number, entry)) + b"\n")
+            _write(orjson.dumps(_as_json(number, entry, hidden)) + b"\n")
         else:
             if not shown:
                 print(_ROW.format(*_HEADS).rstrip())
-            print(_ROW.format(*_cells(number, entry)).rstrip())
+            print(_ROW.format(*_cells(number, entry, hidden)).rstrip())
         shown += 1
         last = number
     if not options.json:
@@ -80,7 +82,7 @@ def _list(options: argparse.Namespace, _: Service, store: ParkedStore) -> int:
     return 0
 
 
-def _show(options: argparse.Namespace, _: Service, store: ParkedStore) -> int:
+def _show(options: argparse.Namespace, service: Service, store: ParkedStore) -> int:
     entry = store.get(options.id)
     if entry is None:
         print(f"there is no parked message {options.id}", file=sys.stderr)
@@ -88,7 +90,8 @@ def _show(options: argparse.Namespace, _: Service, store: ParkedStore) -> int:
     if options.payload:
         _write(entry.payload)
         return 0
-    shown = _as_json(options.id, entry) | _payload(entry.payload)
+    hidden = text_filter(secrets_of(service.connections, service))
+    shown = _as_json(options.id, entry, hidden) | _payload(entry.payload)
     _write(orjson.dumps(shown, option=orjson.OPT_INDENT_2) + b"\n")
     return 0
 
@@ -158,7 +161,7 @@ _HEADS = ("id", "parked at", "connection", "reason", "tries", "bytes", "key", "w
 _ROW = "{:<6}  {:<20}  {:<16}  {:<18}  {:>5}  {:>7}  {:<24}  {}"
 
 
-def _cells(number: int, entry: Parked) -> Sequence[object]:
+def _cells(number: int, entry: Parked, hidden: Text) -> Sequence[object]:
     where = entry.connection if entry.target < 0 else f"{entry.connection}/{entry.target}"
     return (
         number,
@@ -168,22 +171,23 @@ def _cells(number: int, entry: Parked) -> Sequence[object]:
         entry.attempts,
         len(entry.payload),
         _printable(entry.key),
-        _printable(entry.message)[:100],
+        _printable(hidden(entry.message))[:100],
     )
 
 
-def _as_json(number: int, entry: Parked) -> dict[str, Any]:
+def _as_json(number: int, entry: Parked, hidden: Text) -> dict[str, Any]:
+    """Without the secrets that were made for its target; the payload is the message itself."""
     return {
         "id": number,
         "time": _iso(entry.time),
         "connection": entry.connection,
         "target": entry.target if entry.target >= 0 else None,
         "reason": entry.reason,
-        "message": entry.message,
+        "message": hidden(entry.message),
         "attempts": entry.attempts,
-        "address": entry.address,
+        "address": hidden(entry.address),
         "key": entry.key,
-        "headers": entry.headers,
+        "headers": mask(entry.headers, hidden),
         "bytes": len(entry.payload),
     }
 

@@ -48,6 +48,7 @@ class Connection(asyncio.Protocol):
         self._pending: deque[Exchange] = deque()
         self._last = False  # the client was told, or asked, that no more is read
         self._paused = False
+        self._unread = False  # the client does not take its answers: no more of them are made
         self._since = 0.0  # loop time of the last change from or to idle
         self._reading = False  # within a request
         self._begin()
@@ -117,9 +118,17 @@ class Connection(asyncio.Protocol):
             return
         if self._reading and (excess := self._excess()) is not None:
             self._refuse_all(excess)
-        elif len(self._pending) >= PIPELINED and not self._paused and self._transport is not None:
-            self._paused = True
-            self._transport.pause_reading()
+        elif len(self._pending) >= PIPELINED:
+            self._pause()
+
+    def pause_writing(self) -> None:
+        self._unread = True
+        if not self._last:
+            self._pause()
+
+    def resume_writing(self) -> None:
+        self._unread = False
+        self._resume()
 
     # Called by the parser.
 
@@ -217,18 +226,15 @@ class Connection(asyncio.Protocol):
         transport.write(b"".join(ready))
         if not keep:
             self._finish(transport)
-        elif self._paused and len(self._pending) < PIPELINED // 2:
-            self._paused = False
-            transport.resume_reading()
+        else:
+            self._resume()
         self._flush_continue()
 
     def _finish(self, transport: asyncio.Transport) -> None:
         """The last answer is out: let the client read it before the connection goes."""
         self._last = True
         self._pending.clear()
-        if self._paused:
-            self._paused = False
-            transport.resume_reading()
+        self._resume()
         if self._reading and transport.can_write_eof():
             transport.write_eof()  # it may still be sending; the sweep ends it
         else:
@@ -247,6 +253,19 @@ class Connection(asyncio.Protocol):
         exchange = Exchange(self.flush, keep=False)
         self._pending.append(exchange)
         exchange.fail(error, error.retry_after_s)
+
+    def _pause(self) -> None:
+        if not self._paused and self._transport is not None:
+            self._paused = True
+            self._transport.pause_reading()
+
+    def _resume(self) -> None:
+        """Read again, where there is room for answers, or none will be made."""
+        if not self._paused or self._transport is None:
+            return
+        if self._last or (len(self._pending) < PIPELINED // 2 and not self._unread):
+            self._paused = False
+            self._transport.resume_reading()
 
     # Bytes on their way in.
 

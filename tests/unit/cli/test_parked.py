@@ -107,6 +107,32 @@ def test_shows_one_without_steering_the_terminal(run: Run) -> None:
     assert "99" in err
 
 
+def test_shows_no_secret_that_was_made_for_a_target(tmp_path: Path, capfd: Any) -> None:
+    """Of the message nothing is hidden: its payload is what a person must look at."""
+    store = parked_store(Service(data_dir=str(tmp_path)))
+    store.add(
+        [
+            entry(
+                1,
+                headers={"Authorization": "Basic c3RyYW5nZXI6aHVudGVyMg==", "device": "d"},
+                address="POST:https://me:hunter2@host/x",
+                message="401 for https://me:hunter2@host/x, said password=hunter2",
+                payload=b'{"password":"hunter3"}',
+            )
+        ]
+    )
+    store.close()
+    for action in (["list"], ["list", "--json"], ["show", "1"]):
+        capfd.readouterr()
+        assert main(["parked", *action, "--data-dir", str(tmp_path)]) == 0
+        shown = capfd.readouterr().out
+        assert "hunter2" not in shown
+        assert "c3Ry" not in shown
+    found = json.loads(shown)
+    assert found["headers"] == {"Authorization": "***", "device": "d"}
+    assert found["payload"] == {"password": "hunter3"}
+
+
 def test_drops_only_what_is_named_and_confirmed(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     assert run("drop", "1")[0] == 2
     monkeypatch.setattr("sys.stdin.isatty", lambda: True, raising=False)

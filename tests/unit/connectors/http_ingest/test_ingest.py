@@ -28,6 +28,7 @@ class Ingest:
     def __init__(self) -> None:
         self._socket = socket.create_server(("127.0.0.1", 0))
         self.port: int = self._socket.getsockname()[1]
+        self.fd: int = self._socket.fileno()
         self._sources: list[HttpIngestSource] = []
         self._clients: list[Client] = []
 
@@ -182,6 +183,36 @@ async def test_a_client_that_pipelines_without_end_is_held_back(ingest: Ingest) 
     await answers(client, count)
     assert [answer.status for answer in client.answers] == [204] * count
     settling.cancel()
+
+
+async def test_a_client_that_reads_no_answers_gets_none_made(ingest: Ingest) -> None:
+    """Refusals cost it nothing: they must not pile up here."""
+    await ingest.source()
+    count = 100_000  # their answers have 20 MB: more than sockets hold
+    reader, writer = await asyncio.open_connection("127.0.0.1", ingest.port)
+    reader._transport.pause_reading()  # type: ignore[attr-defined]
+
+    async def ask() -> None:
+        for _ in range(count // 1000):
+            writer.write(b"GET /in HTTP/1.1\r\n\r\n" * 1000)
+            await writer.drain()
+
+    asking = asyncio.create_task(ask())
+    server = server_module._servers[ingest.fd]
+    await eventually(lambda: bool(server.connections), "a connection")
+    (connection,) = server.connections
+    await eventually(lambda: connection._paused, "it is held back")
+    assert connection._transport is not None
+    assert connection._transport.get_write_buffer_size() < 4 << 20
+
+    reader._transport.resume_reading()  # type: ignore[attr-defined]
+    answered, rest = 0, b""
+    while answered < count:
+        rest += await soon(reader.read(1 << 20))
+        answered += rest.count(b"HTTP/1.1 405")
+        rest = rest[-11:]
+    await soon(asking)
+    writer.close()
 
 
 @pytest.mark.parametrize(
