@@ -27,27 +27,31 @@ class Runtime:
 
     def __init__(self, place: Path | None, workers: int) -> None:
         self._temporary = place is None
-        if place is None:
-            place = Path(tempfile.mkdtemp(prefix="streamproc-"))
-        else:
-            place.mkdir(mode=0o700, parents=True, exist_ok=True)
-            _remove_finished_runs(place)
-        self.place = place.absolute()
-        self.run_dir = Path(tempfile.mkdtemp(prefix="run-", dir=self.place))
-        self.lock_fd = os.open(self.run_dir / "lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
-        fcntl.flock(self.lock_fd, fcntl.LOCK_EX)
         self.bus: list[socket.socket] = []
+        try:
+            if place is None:
+                place = Path(tempfile.mkdtemp(prefix="streamproc-"))
+            else:
+                place.mkdir(mode=0o700, parents=True, exist_ok=True)
+                _remove_finished_runs(place)
+            self.place = place.absolute()
+            self.run_dir = Path(tempfile.mkdtemp(prefix="run-", dir=self.place))
+            lock = os.O_CREAT | os.O_RDWR | os.O_CLOEXEC
+            self.lock_fd = os.open(self.run_dir / "lock", lock, 0o600)
+        except OSError as error:
+            raise ConfigError(f"cannot use the runtime directory: {error}") from error
+        fcntl.flock(self.lock_fd, fcntl.LOCK_EX)
         try:
             for index in range(workers):
                 self.bus.append(self._listen(index))
-        except (OSError, ConfigError) as error:
+                Block.create(self.metrics(index)).close()
+            self.own_block = Block.create(self._metrics("master"))
+        except OSError as error:
             self._remove()
-            if isinstance(error, ConfigError):
-                raise
-            raise ConfigError(f"cannot listen in {self.run_dir}: {error.strerror}") from error
-        self.own_block = Block.create(self._metrics("master"))
-        for index in range(workers):
-            Block.create(self.metrics(index)).close()
+            raise ConfigError(f"cannot use {self.run_dir}: {error.strerror}") from error
+        except ConfigError:
+            self._remove()
+            raise
         self.readers = [Reader(self.metrics(index)) for index in range(workers)]
         self.readers.append(Reader(self._metrics("master")))
 

@@ -139,13 +139,14 @@ class Block:
 
     @classmethod
     def create(cls, path: str | Path, capacity: int = 16384) -> Block:
-        """Make the file of a worker index. *capacity* in slots, 8 bytes each, sparse."""
+        """Make the file of a worker index. *capacity* in slots, 8 bytes each."""
         if capacity < 2 * _RESERVED_SLOTS:
             raise ValueError(f"a block needs at least {2 * _RESERVED_SLOTS} slots, not {capacity}")
         directory_bytes = capacity * DIRECTORY_BYTES_A_SLOT
         fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         try:
-            os.ftruncate(fd, HEADER_BYTES + directory_bytes + 8 * capacity)
+            # Not sparse: a disk without room is an error here, not a signal whenever we count.
+            os.posix_fallocate(fd, 0, HEADER_BYTES + directory_bytes + 8 * capacity)
             os.pwrite(fd, struct.pack("<4Q", MAGIC, capacity, directory_bytes, 0), 0)
         finally:
             os.close(fd)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import socket
 import stat
 from pathlib import Path
@@ -62,3 +64,27 @@ def test_a_path_too_long_for_a_socket_is_said_and_leaves_nothing(place: Path) ->
     with pytest.raises(ConfigError, match="name a shorter one with --runtime-dir"):
         Runtime(deep, 1)
     assert list(deep.iterdir()) == []
+
+
+def test_a_disk_without_room_is_an_error_at_the_start(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not a signal that ends workers whenever they count something for the first time."""
+    real, made = os.posix_fallocate, []
+
+    def fallocate(fd: int, offset: int, size: int) -> None:
+        made.append(fd)
+        if len(made) == 2:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        real(fd, offset, size)
+
+    monkeypatch.setattr(os, "posix_fallocate", fallocate)
+    with pytest.raises(ConfigError, match="No space left on device"):
+        Runtime(place, 2)
+    assert list(place.iterdir()) == []
+
+
+def test_a_place_that_cannot_be_used_is_said(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(ConfigError, match="cannot use the runtime directory"):
+        Runtime(tmp_path / "file" / "run", 1)

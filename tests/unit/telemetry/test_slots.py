@@ -240,3 +240,10 @@ def test_a_histogram_puts_each_value_into_its_bucket(
     for low, bound, count in zip(lowest, bounds, counts, strict=True):
         assert count == sum(n for value, n in values if low < value <= bound)
     assert total == pytest.approx(sum(value * n for value, n in values))
+
+
+def test_all_of_a_block_is_on_the_disk_from_the_start(tmp_path: Path) -> None:
+    """Where a page is missing and the disk is full, whoever counts there is killed."""
+    Block.create(tmp_path / "block").close()
+    status = (tmp_path / "block").stat()
+    assert status.st_blocks * 512 >= status.st_size > 1 << 20
