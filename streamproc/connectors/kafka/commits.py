@@ -104,6 +104,7 @@ class Commits:
             if why is None:
                 if partition is not None:
                     partition.committed = partition.sent
+                    partition.confirmed = place.offset
                 continue
             if why.code() == KafkaError.OFFSET_METADATA_TOO_LARGE and self._skip_settled:
                 self._skip_settled = False

@@ -46,19 +46,19 @@ class Finished:
     What was written after the commit, by another leader, at offsets used once before, is new.
     """
 
-    __slots__ = ("_bits", "_epoch", "_repeated", "end", "is_read", "position")
+    __slots__ = ("_repeated", "bits", "end", "epoch", "is_read", "position")
 
     def __init__(self, position: int, bits: bytes, epoch: int) -> None:
         self.position = position
         self.end = position + 8 * len(bits)
         self.is_read = False  # to its end: the messages that come now are all new
-        self._bits = bytearray(bits)
-        self._epoch = epoch
+        self.bits = bytearray(bits)
+        self.epoch = epoch
         self._repeated: set[bytes | None] = set()
 
     def __contains__(self, offset: int) -> bool:
         at = offset - self.position
-        return 0 <= at < 8 * len(self._bits) and bool(self._bits[at >> 3] >> (at & 7) & 1)
+        return 0 <= at < 8 * len(self.bits) and bool(self.bits[at >> 3] >> (at & 7) & 1)
 
     def wanted(self, messages: Sequence[Position]) -> list[bool]:
         """Which of *messages*, the next ones of the partition, are to be handed out.
@@ -71,21 +71,21 @@ class Finished:
             known = offset in self
             again = (
                 not known
-                or (message.leader_epoch() or 0) > self._epoch
+                or (message.leader_epoch() or 0) > self.epoch
                 or message.key() in self._repeated
             )
             if again:
                 self._repeated.add(message.key())
                 if known:
                     at = offset - self.position
-                    self._bits[at >> 3] &= ~(1 << (at & 7))
+                    self.bits[at >> 3] &= ~(1 << (at & 7))
             wanted.append(again)
         self.is_read = messages[-1].offset() >= self.end - 1
         return wanted
 
     def merged(self, position: int, bits: bytes) -> bytes:
         """*bits* from *position* on, and those that are not read yet."""
-        mine = int.from_bytes(self._bits, "little") >> (position - self.position)
+        mine = int.from_bytes(self.bits, "little") >> (position - self.position)
         both = int.from_bytes(bits, "little") | mine
         return both.to_bytes((both.bit_length() + 7) // 8, "little")
 

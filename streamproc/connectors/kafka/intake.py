@@ -23,6 +23,7 @@ from streamproc.connectors.kafka.finished import decode as decode_metadata
 from streamproc.connectors.kafka.owed import Owed
 from streamproc.connectors.kafka.partition import Partition
 from streamproc.connectors.kafka.records import Arrival, Record, correlation_ids, decode
+from streamproc.connectors.kafka.remembered import Remembered
 from streamproc.connectors.kafka.room import Room
 from streamproc.connectors.kafka.settings import SESSION_TIMEOUT_S
 from streamproc.errors import Misconfigured, NotConnected, RunnerError
@@ -57,6 +58,7 @@ class Intake(threading.Thread):
         topics: Sequence[str],
         room: Room,
         loop: Loop,
+        remembered: Remembered,
         *,
         from_end: bool,
         skip_settled: bool,
@@ -71,6 +73,7 @@ class Intake(threading.Thread):
         }
         self._room = room
         self._loop = loop
+        self._remembered = remembered
         self._from_end = from_end
         self._skip_settled = skip_settled
         self._commits = Commits(skip_settled=skip_settled, most=most, tell=loop.noted)
@@ -255,6 +258,7 @@ class Intake(threading.Thread):
         done = None if position is None else Finished(position, bits, old.leader_epoch)
         new = Partition(old.topic, old.number, offset, old.stored, done if bits else None)
         new.stored_bits, new.leader_epoch = old.stored_bits, old.leader_epoch
+        new.began, new.confirmed = old.began, old.confirmed
         self._partitions[old.topic, old.number] = new
         self._news.append(new)
 
@@ -285,6 +289,7 @@ class Intake(threading.Thread):
             consumer.close()  # revokes, which commits, and leaves the group
         except (KafkaException, RuntimeError):
             pass  # the group will find out; what was not committed comes again
+        self._let_go(self._pop([_place(partition) for partition in self._here()]))
 
     # Callbacks of librdkafka, inside consume, poll and close.
 
@@ -303,14 +308,14 @@ class Intake(threading.Thread):
             if place.error is not None:
                 raise KafkaException(place.error)
             finished = self._finished(place) if self._skip_settled else None
-            self._partitions[place.topic, place.partition] = Partition(
-                place.topic, place.partition, finished=finished
-            )
+            partition = Partition(place.topic, place.partition, finished=finished)
+            partition.confirmed = place.offset
+            self._partitions[place.topic, place.partition] = partition
             is_new = place.offset < 0 and place.partition < self._brokers.known.get(place.topic, 0)
             if is_new and self._from_end:
                 place = self._end(consumer, place)
                 fresh.append(place)
-            self._partitions[place.topic, place.partition].start = place.offset
+            partition.start = place.offset
             starts.append(TopicPartition(place.topic, place.partition, place.offset))
         consumer.incremental_assign(starts)
         if fresh:
@@ -323,15 +328,16 @@ class Intake(threading.Thread):
         return TopicPartition(place.topic, place.partition, end)
 
     def _finished(self, place: TopicPartition) -> Finished | None:
-        """What the last commit says of messages above its offset."""
+        """What is known of messages above the offset of the last commit."""
+        said = None
         try:
-            return decode_metadata(place.offset, place.metadata)
+            said = decode_metadata(place.offset, place.metadata)
         except Foreign as why:
             self._loop.noted(
                 f"the commit of {place.topic}#{place.partition} at {place.offset} has metadata "
                 f"that is ignored: {why}"
             )
-            return None
+        return self._remembered.at(place.topic, place.partition, place.offset, said)
 
     def _on_revoke(self, consumer: Consumer, places: list[TopicPartition]) -> None:
         """Hand out no more, give the runner a little time, commit, and let go.
@@ -347,14 +353,17 @@ class Intake(threading.Thread):
             for partition in leaving:
                 partition.drained.wait(max(ends - time.monotonic(), 0))
         self._commits.commit(consumer, leaving)
-        for partition in leaving:
-            partition.gone = True
+        self._let_go(leaving)
 
     def _on_lost(self, _: Consumer, places: list[TopicPartition]) -> None:
         """Others have them already: nothing of ours counts."""
         self.behind.rebalances += 1
-        for partition in self._pop(places):
+        self._let_go(self._pop(places))
+
+    def _let_go(self, leaving: list[Partition]) -> None:
+        for partition in leaving:
             partition.gone = True
+            self._remembered.keep(partition)
 
     def _pop(self, places: list[TopicPartition]) -> list[Partition]:
         found = [self._partitions.pop((place.topic, place.partition), None) for place in places]

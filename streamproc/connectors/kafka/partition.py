@@ -27,13 +27,16 @@ class Partition:
 
     __slots__ = (
         "_first",
+        "began",
         "closing",
         "committed",
+        "confirmed",
         "drained",
         "finished",
         "gone",
         "handed",
         "is_full",
+        "kept",
         "leader_epoch",
         "newest",
         "number",
@@ -57,6 +60,7 @@ class Partition:
         self.topic = topic
         self.number = number
         self.gone = False
+        self.kept = False  # gone, and settlement is noted, should it come back
         self.closing = False
         self.is_full = False
         self.drained = threading.Event()  # set when closing and nothing is open
@@ -70,6 +74,8 @@ class Partition:
         self.stored = stored  # the offset last committed
         self.stored_bits: bytes | None = b""  # ... and what was said of those above it
         self.sent = self.committed = 0  # of ``settled``: in the last commit, and known to be
+        self.confirmed = -1  # the offset that the broker has for certain
+        self.began = first or 0  # from here on to ``position`` all is settled
         self._first = first
 
     @property
@@ -106,7 +112,7 @@ class Partition:
         every = sorted(offsets + done) if done else offsets
         if self.watermark is None:
             if self._first is None:
-                self._first = self.stored = every[0]
+                self._first = self.stored = self.began = every[0]
             self.watermark = Watermark(self._first)
         self.watermark.add(every)
         self.handed += len(offsets)

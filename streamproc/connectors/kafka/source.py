@@ -17,6 +17,7 @@ from streamproc.connectors.kafka.intake import UNBOUNDED, Intake
 from streamproc.connectors.kafka.owed import STALL_S
 from streamproc.connectors.kafka.partition import MOST_HELD_BACK, Partition
 from streamproc.connectors.kafka.records import Arrival
+from streamproc.connectors.kafka.remembered import Remembered
 from streamproc.connectors.kafka.room import Room
 from streamproc.errors import EndOfStream, NotConnected, RunnerError, SignalError
 
@@ -48,6 +49,7 @@ class KafkaSource:
         self._error: RunnerError | None = None
         self._stopped = False
         self._rewinds: dict[tuple[str, int], tuple[int, float]] = {}  # -> (offset, delay)
+        self._remembered = Remembered()
         self._rebalances = 0  # of consumers that are gone
         self.expired = 0
 
@@ -63,6 +65,7 @@ class KafkaSource:
             spec.source.addresses,
             self._room,
             bridge,
+            self._remembered,
             from_end=spec.options.consumer_offset_reset == "latest",
             skip_settled=spec.options.skip_settled,
             most=UNBOUNDED if self._at_most_once else spec.prefetch,
@@ -99,6 +102,8 @@ class KafkaSource:
         partition: Partition = origin
         intake = self._intake
         if partition.gone or intake is None:
+            if partition.kept and verdict is not Verdict.REDELIVER:
+                partition.settle(list(tokens))
             return
         if verdict is Verdict.REDELIVER:
             self._rewind(intake, partition)

@@ -8,6 +8,7 @@ from confluent_kafka import KafkaError, KafkaException, TopicPartition
 from streamproc.connectors.kafka import intake as module
 from streamproc.connectors.kafka.finished import encode
 from streamproc.connectors.kafka.intake import Intake
+from streamproc.connectors.kafka.remembered import Remembered
 from streamproc.connectors.kafka.room import Room
 from streamproc.errors import Misconfigured, NotConnected
 
@@ -81,6 +82,7 @@ def thread(loop, monkeypatch) -> Intake:
         ["t"],
         Room(100, 1 << 20),
         loop,
+        Remembered(),
         from_end=False,
         skip_settled=True,
         most=100,
@@ -226,3 +228,36 @@ def test_a_rewind_goes_on_with_what_was_settled_and_with_its_commits(thread):
     assert 9 in new.finished
     assert 8 not in new.finished
     assert new.snapshot() == (8, b"")
+
+
+def test_what_is_lost_and_given_back_goes_on_with_what_was_settled(thread):
+    consumer = Consumer({0: (7, "")})
+    lost = given(thread, consumer)
+    lost.hand_out([7, 8, 9], [])
+    lost.settle([8])
+    thread._on_lost(consumer, places(0))
+    lost.settle([7])  # what was under way arrived after all
+    again = given(thread, consumer)
+    assert [at for at in range(7, 10) if at in again.finished] == [7, 8]
+
+
+def test_what_is_revoked_in_vain_too(thread):
+    consumer = Consumer({0: (7, "")})
+    revoked = given(thread, consumer)
+    revoked.hand_out([7, 8], [])
+    revoked.settle([7])
+    thread._on_revoke(consumer, places(0))
+    again = given(thread, consumer)  # and the commit did not come through
+    assert 7 in again.finished
+    assert 8 not in again.finished
+
+
+def test_of_a_log_that_has_begun_anew_nothing_is_remembered(thread):
+    consumer = Consumer({0: (7, "")})
+    partition = given(thread, consumer)
+    partition.hand_out([7], [])
+    partition.settle([7])
+    partition.newest = 7
+    thread._home("t", 0, 0)
+    thread._on_lost(consumer, places(0))
+    assert given(thread, consumer).finished is None
