@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from hypothesis import event, given, settings
 from hypothesis import strategies as st
@@ -133,3 +135,20 @@ def test_the_error_says_who_and_about_what():
 def test_lists_of_different_lengths_are_refused():
     with pytest.raises(ValueError, match="1 inputs and 0 signals"):
         made(fast, "a", []).check(["a"], [])
+
+
+@pytest.mark.parametrize("given", [None, "x", {}], ids=repr)
+def test_what_is_no_signal_is_refused(given: Any) -> None:
+    enforcement = fast.Enforcement(
+        parse("{{ header:x }}", Scope.ENFORCEMENT_INPUT),
+        [parse("{{ thing:id }}", Scope.ENFORCEMENT_FILTER)],
+    )
+    with pytest.raises(TypeError):
+        enforcement.check(["a"], [given])
+
+
+@pytest.mark.parametrize("given", [None, "x", {"x": 1}], ids=repr)
+def test_what_are_no_headers_is_refused(given: Any) -> None:
+    enforcement = fast.Enforcement(parse("{{ header:x }}", Scope.ENFORCEMENT_INPUT), [])
+    with pytest.raises(TypeError):
+        enforcement.inputs([given])

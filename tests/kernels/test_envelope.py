@@ -425,3 +425,20 @@ def test_wrong_types_are_a_type_error_not_a_crash(wrong: Any) -> None:
 
 def test_limits_are_those_of_the_reference() -> None:
     assert (kernel.MAX_DEPTH, kernel.MAX_SEGMENTS) == (reference.MAX_DEPTH, reference.MAX_SEGMENTS)
+
+
+@pytest.mark.parametrize("given", [None, "x", {}], ids=repr)
+def test_what_is_no_signal_is_not_encoded(given: Any) -> None:
+    with pytest.raises(TypeError):
+        kernel.encode([given])
+
+
+def test_a_signal_without_topic_is_not_encoded() -> None:
+    with pytest.raises(ValueError, match="topic"):
+        kernel.encode([Signal(None)])
+
+
+@pytest.mark.parametrize("given", [None, "{}", {}], ids=repr)
+def test_what_are_no_bytes_is_not_parsed(given: Any) -> None:
+    with pytest.raises(TypeError):
+        kernel.parse([given], LIMIT)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from hypothesis import event, given, settings
 from hypothesis import strategies as st
@@ -11,6 +13,7 @@ from streamproc.kernels import headers as fast
 from streamproc.kernels.signal import Signal
 from streamproc.lang.template import Scope, parse
 from streamproc.protocol import headers as known
+from streamproc.protocol.topic import parse as parse_topic
 from tests.kernels.scenes import NOW, bare_signals, headers, outcome, plain, templates, values
 from tests.reference import headers as slow
 
@@ -191,3 +194,32 @@ def test_lists_of_different_lengths_are_refused(implementation):
     for made in (implementation.InboundMapping({}), implementation.OutboundMapping({})):
         with pytest.raises(ValueError, match=r"1 .*signals|argument"):
             made.apply([{}], [])
+
+
+@pytest.mark.parametrize("given", [None, "x", {}], ids=repr)
+def test_what_is_no_signal_is_refused(given: Any) -> None:
+    mapping = {"a": parse("{{ header:x }}", Scope.SIGNAL)}
+    with pytest.raises(TypeError):
+        fast.InboundMapping(mapping).apply([{}], [given])
+    with pytest.raises(TypeError):
+        fast.OutboundMapping(mapping).apply([{}], [given])
+
+
+@pytest.mark.parametrize("given", [None, "x", [("x", "1")]], ids=repr)
+def test_what_are_no_headers_is_refused(given: Any) -> None:
+    mapping = {"a": parse("{{ header:x }}", Scope.SIGNAL)}
+    with pytest.raises(TypeError):
+        fast.InboundMapping(mapping).apply([given], [bare()])
+    with pytest.raises(TypeError):
+        fast.OutboundMapping(mapping).apply([given], [bare()])
+
+
+@pytest.mark.parametrize("given", [{1: "x"}, {None: "x"}, {"x": 1}, {"x": b"1"}, {"x": None}])
+def test_headers_that_are_no_text_are_refused(given: Any) -> None:
+    mapping = {"a": parse("{{ header:x }}", Scope.SIGNAL)}
+    with pytest.raises(TypeError):
+        fast.OutboundMapping(mapping).apply([given], [bare()])
+
+
+def bare() -> Signal:
+    return Signal(parse_topic("a/b/things/twin/events/modified"))

@@ -10,6 +10,7 @@ from streamproc.errors import SignalError
 from streamproc.kernels.signal cimport Signal
 from streamproc.kernels.sources cimport Moment, entity_id, thing_id
 from streamproc.kernels.template cimport Template
+from streamproc.kernels.thing cimport checked
 from streamproc.protocol.errors import shown as _shown
 
 # The usual filter, which is compared without running it.
@@ -52,16 +53,14 @@ cdef class Enforcement:
         The input of a message that has none is its SignalError, and stays.
         """
         cdef list outcomes = []
+        cdef Signal signal
         cdef Moment moment = Moment()
         cdef Py_ssize_t i, count = PyList_GET_SIZE(inputs)
         if PyList_GET_SIZE(signals) != count:
             raise ValueError(f"{count} inputs and {len(signals)} signals")
         for i in range(count):
-            outcomes.append(
-                self._check(
-                    <object>PyList_GET_ITEM(inputs, i), <Signal?>PyList_GET_ITEM(signals, i), moment
-                )
-            )
+            signal = checked(PyList_GET_ITEM(signals, i))
+            outcomes.append(self._check(<object>PyList_GET_ITEM(inputs, i), signal, moment))
         return outcomes
 
     cdef object _check(self, object proven, Signal signal, Moment moment):

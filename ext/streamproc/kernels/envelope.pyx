@@ -24,6 +24,7 @@ from orjson import loads as _loads
 from streamproc.errors import SignalError
 from streamproc.kernels.signal import ABSENT as _ABSENT
 from streamproc.kernels.signal cimport Signal, Topic
+from streamproc.kernels.thing cimport checked
 from streamproc.protocol import errors as _errors
 from streamproc.protocol import headers as _known
 from streamproc.protocol.topic import cached as _cached
@@ -72,7 +73,9 @@ def parse(list payloads not None, Py_ssize_t max_header_bytes):
     cdef object payload
     for payload in payloads:
         try:
-            results.append(_parse(<bytes?>payload, max_header_bytes))
+            if type(payload) is not bytes:
+                raise TypeError(f"expected bytes, found {payload!r}")
+            results.append(_parse(<bytes>payload, max_header_bytes))
         except SignalError as error:
             results.append(error.with_traceback(None))  # it would keep frames alive
     return results
@@ -83,7 +86,7 @@ def encode(list signals not None):
     cdef list results = []
     cdef object signal
     for signal in signals:
-        results.append(_encode(<Signal?>signal))
+        results.append(_encode(checked(<PyObject*>signal)))
     return results
 
 
@@ -294,7 +297,10 @@ cdef Py_ssize_t _bytes(str text) except -1:
 
 
 cdef bytes _encode(Signal signal):
-    cdef dict envelope = {
+    cdef dict envelope
+    if signal.topic is None:
+        raise ValueError("a signal without a topic has no envelope")
+    envelope = {
         "topic": signal.topic.full,
         "headers": _external(signal.headers),
         "path": signal.path,

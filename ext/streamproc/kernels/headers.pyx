@@ -17,8 +17,9 @@ from cpython.unicode cimport (
 
 from streamproc.errors import SignalError
 from streamproc.kernels.signal cimport Signal
-from streamproc.kernels.sources cimport Moment, same_name
+from streamproc.kernels.sources cimport Moment, checked_headers, same_name
 from streamproc.kernels.template cimport Template
+from streamproc.kernels.thing cimport checked
 from streamproc.protocol import headers as _known
 
 # How the value of a known header is looked at.
@@ -61,8 +62,8 @@ cdef class InboundMapping:
             try:
                 while i < count:
                     self._apply(
-                        <dict?>PyList_GET_ITEM(raw_headers, i),
-                        <Signal?>PyList_GET_ITEM(signals, i),
+                        checked_headers(PyList_GET_ITEM(raw_headers, i)),
+                        checked(PyList_GET_ITEM(signals, i)),
                         moment,
                     )
                     outcomes.append(None)
@@ -115,8 +116,8 @@ cdef class OutboundMapping:
                 while i < count:
                     results.append(
                         self._apply(
-                            <dict?>PyList_GET_ITEM(message_headers, i),
-                            <Signal?>PyList_GET_ITEM(signals, i),
+                            checked_headers(PyList_GET_ITEM(message_headers, i)),
+                            checked(PyList_GET_ITEM(signals, i)),
                             moment,
                         )
                     )
@@ -131,7 +132,9 @@ cdef class OutboundMapping:
         cdef object each, name, value
         cdef Entry entry
         for name, value in message.items():
-            if not _is_clean(<str?>name) or not _is_clean(<str?>value):
+            if type(name) is not str or type(value) is not str:
+                raise TypeError(f"expected a header's name and value as texts, found {name!r}")
+            if not _is_clean(<str>name) or not _is_clean(<str>value):
                 raise _unclean(name)
         for each in self._entries:
             entry = <Entry>each
@@ -176,7 +179,7 @@ cdef class Entry:
         cdef object value = self.template.first_of(headers, signal, moment)
         if value is None:
             return None
-        if not self.trusted and not _is_clean(<str?>value):
+        if not self.trusted and not _is_clean(<str>value):
             raise _unclean(self.name)
         # The quick answers are those of the function, which also words the error.
         if self.check == FUNCTION or (

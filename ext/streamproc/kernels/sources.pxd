@@ -1,5 +1,8 @@
 """C-level shape of placeholders: where values come from."""
 
+from cpython.dict cimport PyDict_Check
+from cpython.object cimport PyObject
+
 from streamproc.kernels.signal cimport Signal
 
 
@@ -27,6 +30,13 @@ cdef class Place:
     cdef object one(self, dict headers, Signal signal, Moment moment)
     # All values, None without one.
     cdef list all(self, dict headers, Signal signal, Moment moment)
+
+
+cdef inline dict checked_headers(PyObject *item):
+    """*item*, borrowed, as the headers that it must be. (A cast of a pointer checks nothing.)"""
+    if not PyDict_Check(<object>item):
+        raise TypeError(f"expected headers as a dict, found {<object>item!r}")
+    return <dict>item
 
 
 # Whether two header names of *length* characters differ in the case of ASCII letters at most.

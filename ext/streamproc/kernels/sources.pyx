@@ -162,8 +162,8 @@ cdef class Place:
 cdef object _header(dict headers, str name, str lower):
     """The header that *name* means where case does not count and it is not spelled so."""
     cdef PyObject *found
-    cdef object key, value
-    cdef str result = None
+    cdef object value
+    cdef str key, result = None
     cdef Py_ssize_t length
     if lower is not name:
         found = PyDict_GetItemWithError(headers, lower)
@@ -172,7 +172,9 @@ cdef object _header(dict headers, str name, str lower):
             return result
     length = PyUnicode_GET_LENGTH(name)
     for key, value in headers.items():
-        if PyUnicode_GET_LENGTH(<str?>key) == length and same_name(<str>key, name, length):
+        if key is None:
+            continue
+        if PyUnicode_GET_LENGTH(key) == length and same_name(key, name, length):
             if result is not None:
                 return None     # two of them: who is to say which one is meant
             result = value

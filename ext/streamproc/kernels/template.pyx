@@ -6,12 +6,14 @@ some tens of nanoseconds (``bench/micro/test_template.py``).
 
 cimport cython
 from cpython.list cimport PyList_GET_ITEM, PyList_GET_SIZE
+from cpython.object cimport PyObject
 from cpython.unicode cimport PyUnicode_GET_LENGTH
 
 from streamproc.errors import SignalError
 from streamproc.kernels.pipes cimport DELETED, Pipe
 from streamproc.kernels.signal cimport Signal
-from streamproc.kernels.sources cimport Moment
+from streamproc.kernels.sources cimport Moment, checked_headers
+from streamproc.kernels.thing cimport checked
 from streamproc.lang import limits as _limits
 
 cdef Py_ssize_t _MAX_RESULT = _limits.MAX_RESULT
@@ -119,9 +121,9 @@ cdef list _run(Template template, list headers, list signals, Moment moment, bin
     while i < count:
         try:
             while i < count:
-                raw = <dict?>PyList_GET_ITEM(headers, i)
+                raw = checked_headers(PyList_GET_ITEM(headers, i))
                 if signals is not None:
-                    signal = <Signal?>PyList_GET_ITEM(signals, i)
+                    signal = checked(PyList_GET_ITEM(signals, i))
                 if every:
                     results.append(template.all_of(raw, signal, moment))
                 else:
@@ -177,7 +179,7 @@ cdef class Subjects:
             return [self.constant] * len(headers)
         for each in headers:
             try:
-                results.append(self._of(<dict?>each, moment))
+                results.append(self._of(checked_headers(<PyObject*>each), moment))
             except SignalError as error:
                 results.append(error.with_traceback(None))
         return results
