@@ -19,7 +19,8 @@ import statistics
 import subprocess
 import tempfile
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any
 
 import aiohttp
 import uvloop
@@ -182,7 +183,7 @@ def measure_wrk(uri: str, connections: int, seconds: float) -> tuple[float, floa
     return float(rate[1]), (used.ru_utime + used.ru_stime) / int(found[1]) * 1e6
 
 
-Runner = Callable[[str, int, float], Awaitable[int]]
+Runner = Callable[[str, int, float], Coroutine[Any, Any, int]]
 CLIENTS: dict[str, Runner] = {"streamproc": ours, "aiohttp": theirs}
 if shutil.which("wrk"):
     CLIENTS["wrk"] = wrk
