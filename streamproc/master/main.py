@@ -31,6 +31,7 @@ EXIT_CLEAN = 0
 EXIT_UNCLEAN = 1
 EXIT_BUG = 70
 LONGEST_TICK_S = 0.25
+RELOAD_S = 120.0  # to read a configuration: files may be far away, and names unknown
 
 
 class Master:
@@ -129,8 +130,11 @@ class Master:
             self._reloads_due = 0
             try:
                 # In a thread: names of hosts may have to be looked up.
-                service = await asyncio.to_thread(self._load)
+                async with asyncio.timeout(RELOAD_S):
+                    service = await asyncio.to_thread(self._load)
                 self._turns.take(service)
+            except TimeoutError:
+                tell.config_refused([f"it could not be read within {RELOAD_S:g} s"])
             except ConfigError as error:
                 problems = error.details.get("problems")
                 tell.config_refused(problems if isinstance(problems, list) else [str(error)])

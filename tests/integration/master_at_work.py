@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import signal
+import threading
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
@@ -61,10 +62,13 @@ class MasterAtWork:
     def __init__(self, place: Path, first: Service) -> None:
         self.place = place
         self.next: Service | ConfigError = first
+        self.held: threading.Event | None = None  # till then nothing can be read
         self.exit_code: int | None = None
         self.task: asyncio.Task[int] | None = None
 
     def load(self) -> Service:
+        if self.held is not None:
+            self.held.wait(DEADLINE_S)
         if isinstance(self.next, ConfigError):
             raise self.next
         return self.next

@@ -13,6 +13,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
@@ -25,7 +26,7 @@ import uvloop
 
 from streamproc.config.service import Limits, Listener, Supervision
 from streamproc.errors import ConfigError
-from streamproc.master import supervisor
+from streamproc.master import main, supervisor
 from streamproc.master.main import EXIT_BUG
 from streamproc.telemetry import events
 from tests.brokers.ports import Port
@@ -320,6 +321,37 @@ def test_a_reload_touches_only_what_changed(place: Path, capfd: pytest.CaptureFi
         ("client_assigned", "changed"),
         ("client_assigned", "new"),
     }
+
+
+def test_a_configuration_that_cannot_be_read_in_time_holds_up_no_later_one(
+    place: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def story() -> None:
+        async with at_work(service(connection("a"), workers=1), place) as master:
+            await master.ready()
+            told(capfd)
+            held = master.held = threading.Event()
+            with monkeypatch.context() as patch:
+                patch.setattr(main, "RELOAD_S", 0.05)
+                os.kill(os.getpid(), signal.SIGHUP)
+                await said(capfd, "config_refused", "could not be read within 0.05 s")
+            master.held = None
+            held.set()
+            master.next = service(connection("b"), workers=1)
+            os.kill(os.getpid(), signal.SIGHUP)
+            await master.eventually(lambda status: set(clients(status)) == {"b#0"})
+            assert await master.stop() == 0
+
+    uvloop.run(story())
+
+
+async def said(capfd: pytest.CaptureFixture[str], event: str, words: str) -> None:
+    """Wait until a line of *event* says so."""
+
+    async def it_is() -> bool:
+        return any(line["event"] == event and words in str(line) for line in told(capfd))
+
+    await until(it_is)
 
 
 def test_a_configuration_that_cannot_work_changes_nothing(
