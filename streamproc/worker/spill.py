@@ -110,7 +110,10 @@ class Spill:
         self._append()
 
     def feed(self, room: int) -> None:
-        """The lanes can do with *room* more."""
+        """The lanes can do with *room* more. Those that were delivered, and are on disk still,
+        count: a crash would repeat them, and is to repeat no more than the lanes hold.
+        """
+        room -= len(self._gone)
         if room <= 0 or self._reading or self._closed or self._position >= self._queue.next:
             return
         self._reading = True
@@ -254,6 +257,7 @@ class Spill:
                 return
             self._gone.difference_update(numbers)
             self._delete()
+            self._look_again()
 
         self._writer.submit(lambda: self._queue.delete(numbers), done)
 

@@ -272,3 +272,51 @@ async def test_a_refused_delivery_from_disk_is_parked_and_deleted(tmp_path: Path
     await until(lambda: bench.writer.idle)
     await bench.close()
     assert Queue(bench.path, 1 << 20).count == 0
+
+
+class HeldWriter:
+    """Does at once what it is told, but to delete: that is done when the test says so."""
+
+    def __init__(self) -> None:
+        self.held: list[tuple[Callable[[], object], Callable[[object], None]]] = []
+        self.holding = False
+
+    def submit(self, job, done) -> None:
+        if self.holding and "delete" in job.__code__.co_names:
+            self.held.append((job, done))
+        else:
+            done(job())
+
+    def let_go(self) -> None:
+        held, self.held = self.held, []
+        for job, done in held:
+            done(job())
+
+
+def test_a_crash_repeats_no_more_than_the_lanes_hold_however_slow_the_disk(tmp_path: Path) -> None:
+    """What is delivered and not yet deleted counts as much as what is in flight."""
+    writer, book, room = HeldWriter(), DiskBook(), 10
+    came: list[Delivery] = []
+    queue = Queue(tmp_path / "queue", 1 << 20)
+
+    def out(found: list[Delivery]) -> None:
+        came.extend(found)
+        spill.feed(room - spill.in_lanes)
+
+    spill = Spill("c#0", queue, writer, book, out, lambda *_: None)  # type: ignore[arg-type]
+    owner = Ticket((SENDER, "c#0"), 0)
+    spill.take([Delivery(0, str(n), str(n), {}, b"x", owner) for n in range(100)])
+    writer.holding = True
+    spill.feed(room - spill.in_lanes)
+    for _ in range(5):  # delivered at once; the disk does not follow
+        waiting, came[:] = list(came), []
+        spill.receipts("c#0", [d.owner.number for d in waiting])
+        spill.feed(room - spill.in_lanes)
+        assert queue.count == 100
+    assert book.out["delivered"] <= room
+    while spill.depth:
+        writer.let_go()
+        waiting, came[:] = list(came), []
+        spill.receipts("c#0", [d.owner.number for d in waiting])
+    assert book.out["delivered"] == 100
+    queue.close()
