@@ -21,6 +21,12 @@ DELIVERY_TIMEOUT_S = 30.0
 METADATA_S = 30.0
 """New partitions are found within this time."""
 
+IN_FLIGHT = 3
+"""Produce requests on their way to a broker at once. It serves those of a connection one after
+the other, so more only cover the network's time. An idempotent producer has one for each
+partition: were more allowed than its partitions use, the client library's thread would look
+without a pause whether the next may go."""
+
 MOST_MESSAGE_BYTES = 64 * MIB
 """The broker decides what is too large, not the client."""
 
@@ -88,6 +94,7 @@ def producer(spec: TargetSpec, capacity: int) -> dict[str, Any]:
         # How long a topic may be unknown before its messages fail.
         "topic.metadata.propagation.max.ms": 5_000,
         "linger.ms": 0.5,
+        "max.in.flight": IN_FLIGHT,
         "batch.size": BATCH_BYTES,
         "message.max.bytes": MOST_MESSAGE_BYTES,
         "queue.buffering.max.messages": 2 * capacity,
