@@ -46,6 +46,7 @@ from streamproc.worker.crash import watch
 MAX_FRAME_BYTES = 256 << 20
 FIRST_RECONNECT_S = 0.02
 MAX_RECONNECT_S = 0.5
+STEADY_S = 1.0  # a connection that lived for less is like none at all
 
 Answered = tuple[int, int, bytes | None, bool]
 """Number, status, payload as JSON, whether it is parked."""
@@ -250,7 +251,7 @@ class Peer:
                 await asyncio.sleep(wait_s)
                 wait_s = min(MAX_RECONNECT_S, wait_s * 2)
                 continue
-            wait_s = FIRST_RECONNECT_S
+            opened = loop.time()
             frames.send("h", "", self._own_index)
             try:
                 await lost.wait()
@@ -258,6 +259,10 @@ class Peer:
                 frames.close()
             self._frames = None
             self._sender.peer_lost(self)
+            if loop.time() - opened >= STEADY_S:
+                wait_s = FIRST_RECONNECT_S
+            await asyncio.sleep(wait_s)
+            wait_s = min(MAX_RECONNECT_S, wait_s * 2)
 
 
 class Inbound(_Frames):

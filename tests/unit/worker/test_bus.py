@@ -328,6 +328,25 @@ async def test_nothing_is_sent_to_a_socket_with_nobody_behind_it(nodes, tmp_path
     assert by_key(script.written) == by_key(sent)
 
 
+async def test_a_peer_that_ends_each_connection_at_once_is_not_tried_without_pause(
+    nodes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("streamproc.worker.bus.FIRST_RECONNECT_S", 3600.0)
+    monkeypatch.setattr("streamproc.worker.bus.MAX_RECONNECT_S", 3600.0)
+    tries: list[None] = []
+
+    async def end_it(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        tries.append(None)
+        writer.close()
+
+    async with await asyncio.start_unix_server(end_it, tmp_path / "bus-7.sock"):
+        here = await nodes(0)
+        here.dispatcher.assign({"x#0": 7}, {})
+        await until(lambda: bool(tries))
+        await asyncio.sleep(0.1)  # in which a thousand tries have their time
+        assert len(tries) == 1
+
+
 async def test_what_is_left_for_a_removed_client_is_parked(nodes, tmp_path: Path) -> None:
     here = await nodes(0)
     here.dispatcher.assign({}, {})
