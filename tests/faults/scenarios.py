@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-from confluent_kafka import Consumer
+from confluent_kafka import Consumer, TopicPartition
 from confluent_kafka.admin import AlterConfigOpType, ConfigEntry, ConfigResource
 from confluent_kafka.cimpl import NewPartitions
 
@@ -174,9 +174,23 @@ def clock_jumps(by_h: float, stage: Stage) -> None:
     stage.until_flowing()
     stage.publisher.pause()
     stage.jump(by_h * HOUR_S)
-    time.sleep(lasting(1.0, 60.0))
+    stage.until_still()
+    if stage.road.kinds["source"] == "kafka":
+        stage.service.eventually(lambda: _committed(stage) == stage.publisher.said, "committed")
+    time.sleep(lasting(0.0, 60.0))
     stage.publisher.resume()
     stage.until_flowing()
+
+
+def _committed(stage: Stage) -> int:
+    """How many messages of the source will not come again."""
+    consumer = Consumer(stage.road.member_settings())
+    try:
+        topic = consumer.list_topics(stage.road.name, timeout=60).topics[stage.road.name]
+        places = [TopicPartition(stage.road.name, number) for number in topic.partitions]
+        return sum(max(0, place.offset) for place in consumer.committed(places, timeout=60))
+    finally:
+        consumer.close()
 
 
 def _take_any_time(stage: Stage) -> None:
