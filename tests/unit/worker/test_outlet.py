@@ -146,6 +146,19 @@ async def test_a_cut_link_is_opened_again_and_nothing_is_lost() -> None:
     await made.close()
 
 
+async def test_what_fails_after_its_link_was_lost_goes_as_soon_as_it_is_back() -> None:
+    patient = Retry(first_delay_s=300.0, max_delay_s=300.0)
+    made, script, book = outlet(lambda d: "later", retry=patient)
+    made.offer(batch("a"))
+    await until(lambda: len(script.flying) == 1)
+    script.answer = lambda d: None
+    flying, script.flying = script.flying, []
+    made.lost(NotConnected("cut"))
+    made.failed(flying, NotConnected("cut"))
+    await book.until(lambda: len(book.done) == 1)
+    await made.close()
+
+
 async def test_close_gives_back_what_was_not_delivered_in_order() -> None:
     made, script, book = outlet(lambda d: "later", capacity=2)
     items = batch(*"abcabc")
