@@ -12,12 +12,15 @@ from cpython.bytes cimport (
     PyBytes_FromStringAndSize,
     PyBytes_GET_SIZE,
 )
-from cpython.dict cimport PyDict_Contains, PyDict_Next
+from cpython.dict cimport PyDict_Next
 from cpython.object cimport PyObject
 from cpython.unicode cimport PyUnicode_CheckExact, PyUnicode_DATA, PyUnicode_GET_LENGTH
 from libc.string cimport memcpy
 
 from streamproc.kernels.delivery cimport Delivery
+
+cdef extern from "strings.h":
+    int strncasecmp(const char *one, const char *other, size_t size) noexcept
 
 cdef extern from "Python.h":
     bint PyUnicode_IS_COMPACT_ASCII(object text)
@@ -28,12 +31,13 @@ cdef enum:
     LENGTH_BYTES = 18           # "\r\nContent-Length: "
     END_BYTES = 4               # "\r\n\r\n"
     MOST_DIGITS = 20
+    TYPE_BYTES = 12             # "content-type"
     FIRST_PRINTABLE = 0x20
     PRINTABLES = 0x5F
 
 cdef const char *_LENGTH = b"\r\nContent-Length: "
 cdef const char *_END = b"\r\n\r\n"
-cdef str _CONTENT_TYPE = "content-type"
+cdef const char *_TYPE = b"content-type"
 
 cdef struct Line:
     const char *start
@@ -46,15 +50,24 @@ cdef struct Line:
 cdef class RequestWriter:
     """``starts``: by a header's name as it is written, how its line begins. Names that are not in
     it need care; others may add to it. ``most_bytes``: of a head without Content-Length.
+    ``untyped``: the header line, from its line break on, of a message that has no content type.
     ``join_bytes``: a smaller payload is copied behind its head.
     """
 
     cdef dict _starts
+    cdef bytes _untyped
     cdef Py_ssize_t _most_bytes
     cdef Py_ssize_t _join_bytes
 
-    def __cinit__(self, dict starts not None, Py_ssize_t most_bytes, Py_ssize_t join_bytes):
+    def __cinit__(
+        self,
+        dict starts not None,
+        bytes untyped not None,
+        Py_ssize_t most_bytes,
+        Py_ssize_t join_bytes,
+    ):
         self._starts = starts
+        self._untyped = untyped
         self._most_bytes = most_bytes
         self._join_bytes = join_bytes
 
@@ -62,19 +75,26 @@ cdef class RequestWriter:
         """*head*, the headers of the message, its length and itself: as one, or as head and
         payload. None: a name, a value, or how many there are, needs care.
         """
-        cdef Line[MOST_LINES] lines
+        cdef Line[MOST_LINES + 1] lines
         cdef Py_ssize_t count = 0, position = 0
         cdef Py_ssize_t size = PyBytes_GET_SIZE(head)
         cdef PyObject *name = NULL
         cdef PyObject *value = NULL
+        cdef bint is_typed = False
         cdef dict headers = delivery.headers
-        if not PyDict_Contains(headers, _CONTENT_TYPE):
-            return None
         # No code of others runs while the borrowed are held: all of them are exactly str.
         while PyDict_Next(headers, &position, &name, &value):
             if count == MOST_LINES or not self._look(&lines[count], <object>name, <object>value):
                 return None
+            is_typed = is_typed or _is_type(<object>name)
             size += lines[count].start_size + lines[count].value_size
+            count += 1
+        if not is_typed:
+            lines[count].start = PyBytes_AS_STRING(self._untyped)
+            lines[count].start_size = PyBytes_GET_SIZE(self._untyped)
+            lines[count].value_size = 0
+            lines[count].value = lines[count].start
+            size += lines[count].start_size
             count += 1
         if size > self._most_bytes:
             return None
@@ -125,6 +145,15 @@ cdef inline char *_copy(char *to, const char *text, Py_ssize_t size) noexcept:
     """-> where the next goes."""
     memcpy(to, text, <size_t>size)
     return to + size
+
+
+cdef inline bint _is_type(object name) noexcept:
+    """Whether it is that header's name, however it is written. A str; those sent are ASCII."""
+    return (
+        PyUnicode_GET_LENGTH(name) == TYPE_BYTES
+        and PyUnicode_IS_COMPACT_ASCII(name)
+        and strncasecmp(<const char *>PyUnicode_DATA(name), _TYPE, TYPE_BYTES) == 0
+    )
 
 
 cdef inline bint _is_printable(const unsigned char *text, Py_ssize_t size) noexcept:

@@ -97,7 +97,8 @@ class Requests:
         self._targets: LRU[str, tuple[str, str]] = LRU(_ADDRESSES)
         self._fields: dict[str, bytes] = {}  # header name -> line start, names seen to be plain
         self._spelling: dict[str, str] = {}  # lower case -> the one way it stands in _fields
-        self._write = RequestWriter(self._fields, MAX_VALUE_BYTES, JOIN_BYTES).write
+        untyped = f"\r\nContent-Type: {DEFAULT_CONTENT_TYPE}".encode("ascii")
+        self._write = RequestWriter(self._fields, untyped, MAX_VALUE_BYTES, JOIN_BYTES).write
         self.render: Callable[[Delivery], Request] = (
             self._render_signed if signers else self._render
         )
