@@ -130,6 +130,10 @@ CASES = [
     ("{{ header:a | fn:trim() }}", {"a": "\x01 \u00a0a\u2028\n\0"}, ("\u00a0a\u2028",)),
     ("{{ header:a | fn:lower() }}", {"a": "ΑΣ İ"}, ("ας i̇",)),
     ("{{ header:a | fn:upper() }}", {"a": "ß"}, ("SS",)),
+    # What was deleted stays so through every stage but this one.
+    ("{{ header:a | fn:delete() | fn:format('{x}') }}", {"a": "{}"}, ("",)),
+    ("{{ header:a | fn:delete() | fn:format('{x}') | fn:upper() }}", {"a": "{}"}, ("",)),
+    ("{{ header:a | fn:delete() | fn:upper() | fn:default('x') }}", {"a": "{}"}, ()),
 ]  # fmt: skip
 
 
