@@ -38,6 +38,7 @@ class Entry(msgspec.Struct, frozen=True, array_like=True):
     headers: dict[str, str]
     payload: bytes
     attempts: int
+    born: float = 0.0  # when it was first to be delivered, epoch seconds; 0: not known
 
 
 _encode = msgspec.msgpack.Encoder().encode

@@ -8,6 +8,7 @@ messages again, and deleted when its delivery is confirmed: a crash repeats, and
 
 from __future__ import annotations
 
+import time
 from collections import deque
 from collections.abc import Callable
 from typing import Protocol
@@ -106,6 +107,10 @@ class Spill:
 
     def take(self, deliveries: list[Delivery]) -> None:
         """Bring *deliveries* to disk, behind all that is here."""
+        now = time.monotonic()
+        for delivery in deliveries:
+            if delivery.born == 0.0:
+                delivery.born = now
         self._pending.extend(deliveries)
         self._append()
 
@@ -166,8 +171,10 @@ class Spill:
             return
         self._appending = True
         batch = [self._pending[i] for i in range(min(len(self._pending), APPEND_AT_ONCE))]
+        since = time.time() - time.monotonic()
         entries = [
-            Entry(d.target, d.key, d.address, d.headers, d.payload, d.attempts) for d in batch
+            Entry(d.target, d.key, d.address, d.headers, d.payload, d.attempts, since + d.born)
+            for d in batch
         ]
 
         def done(taken: int | StoreError) -> None:
@@ -218,21 +225,23 @@ class Spill:
             self._later(FULL_WAIT_S, self._look_again)
             return
         deliveries = []
+        since = time.monotonic() - time.time()
         for number, entry in found:
             self._position = number + 1
             if number in self._in_lanes or number in self._gone:
                 continue
             self._in_lanes.add(number)
-            deliveries.append(
-                Delivery(
-                    entry.target,
-                    entry.key,
-                    entry.address,
-                    entry.headers,
-                    entry.payload,
-                    Ticket((self, self._client), number),
-                )
+            delivery = Delivery(
+                entry.target,
+                entry.key,
+                entry.address,
+                entry.headers,
+                entry.payload,
+                Ticket((self, self._client), number),
             )
+            if entry.born:  # its deadline goes on while it waits on disk
+                delivery.born = since + entry.born
+            deliveries.append(delivery)
         if not found:
             self._position = self._queue.next
         self._out(deliveries)

@@ -183,6 +183,15 @@ def test_attempts_count_writes() -> None:
         lanes.release(lane)
 
 
+def test_the_age_counts_from_the_first_lanes_that_had_it() -> None:
+    old, new = delivery("a"), delivery("b")
+    first = Lanes(4)
+    first.offer([old], 1.0)
+    first.clear()
+    Lanes(4).offer([old, new], 5.0)
+    assert (old.born, new.born) == (1.0, 5.0)
+
+
 @given(st.data())
 def test_without_order_a_retry_holds_up_nobody(data: st.DataObject) -> None:
     """Deliveries of one key go as those of many do; each has its receipt, none comes twice."""

@@ -11,7 +11,7 @@ cdef class Delivery:
     cdef public object owner        # who is told of its receipt; opaque to connectors
     cdef public object wanted       # protocol.acks.Wanted: the acknowledgement it brings; or None
     cdef public int attempts        # writes so far
-    cdef public double born         # when the lanes took it, seconds of a monotonic clock
+    cdef public double born         # when lanes took it first, seconds of a monotonic clock
     # Set by the lanes that hold it; None and NULL elsewhere.
     cdef object lane
     cdef Delivery next

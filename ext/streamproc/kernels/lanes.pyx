@@ -118,7 +118,8 @@ cdef class Lanes:
             delivery.lane = lane
             delivery.next = None
             delivery.place = self._places
-            delivery.born = now
+            if delivery.born == 0.0:  # else it has waited elsewhere before
+                delivery.born = now
             self._places += 1
             _append(lane, delivery)
             self.waiting += 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -319,4 +320,29 @@ def test_a_crash_repeats_no_more_than_the_lanes_hold_however_slow_the_disk(tmp_p
         waiting, came[:] = list(came), []
         spill.receipts("c#0", [d.owner.number for d in waiting])
     assert book.out["delivered"] == 100
+    queue.close()
+
+
+def test_a_deadline_goes_on_while_a_delivery_is_on_disk(tmp_path: Path) -> None:
+    came: list[Delivery] = []
+    queue = Queue(tmp_path / "queue", 1 << 20)
+    old, new = batch("a", "b")
+    old.born = time.monotonic() - 1000.0
+    began = time.monotonic()
+    for _ in range(2):  # the second has it from the first, which is gone
+        spill = Spill(
+            "c#0",
+            queue,
+            HeldWriter(),  # type: ignore[arg-type]
+            DiskBook(),
+            came.extend,
+            lambda *_: None,
+        )
+        if not queue.count:
+            spill.take([old, new])
+        came.clear()
+        spill.feed(10)
+        first, second = came
+        assert first.born == pytest.approx(old.born, abs=1.0)
+        assert began - 1.0 <= second.born <= time.monotonic() + 1.0
     queue.close()
