@@ -37,7 +37,7 @@ def histories(draw: st.DrawFn) -> tuple[int, int, list[tuple[str, list[int]]]]:
             picked = draw(st.lists(st.sampled_from(known), max_size=300))
             if draw(st.booleans()):
                 picked = sorted(set(picked)) if draw(st.booleans()) else known[: len(picked)]
-            stray = draw(st.lists(st.integers(-2, at + 2), max_size=2))
+            stray = draw(st.lists(st.integers(-2, max(at, 0) + 2), max_size=2))
             steps.append(("done", picked + stray))
     return first, draw(st.sampled_from([1 << 20, 300, 64, 5])), steps
 
