@@ -43,6 +43,7 @@ class Scenario:
     in_short: bool = True  # whether it is part of the short form
     parks: bool = False  # whether something may end in the dead-letter store
     mid_load: float = 0.2  # share delivered when it begins
+    pressed: bool = True  # the target is slow by itself, so that much is under way
     clock: bool = False  # whether it moves the service's
 
 
@@ -342,7 +343,15 @@ SCENARIOS: tuple[Scenario, ...] = (
     Scenario("clock jumps ahead", partial(clock_jumps, 2.0), (RK, KR, KH), windows=0, clock=True),
     Scenario("clock jumps back", partial(clock_jumps, -2.0), (KR, RK, KH), windows=0, clock=True),
     Scenario("memory alarm", alarm, BOTH, windows=0, in_short=False),
-    Scenario("slow target, Zipf keys", slow_target, (KH, RH), windows=0, zipf=1.1, in_short=False),
+    Scenario(
+        "slow target, Zipf keys",
+        slow_target,
+        (KH, RH),
+        windows=0,
+        zipf=1.1,
+        in_short=False,
+        pressed=False,
+    ),
     Scenario("target answers 503", failing_target, (KH,), windows=0, options=QUICK_RETRY),
     Scenario("target down", both(down, "target"), (KH, RH)),
 )
