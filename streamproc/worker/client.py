@@ -155,9 +155,9 @@ class Client:
             intake.stop()
 
     @property
-    def sources_idle(self) -> bool:
+    def sources_drained(self) -> bool:
         """Every message taken is settled."""
-        return all(intake.idle for _, intake in self.intakes)
+        return all(intake.drained for _, intake in self.intakes)
 
     @property
     def unsettled(self) -> int:
@@ -179,7 +179,7 @@ class Client:
         """
         self.stop_sources()
         deadline = time.monotonic() + drain_s
-        await until(lambda: self.sources_idle, deadline)
+        await until(lambda: self.sources_drained, deadline)
         for _, intake in self.intakes:
             await intake.close()
         if self.outlet is None:

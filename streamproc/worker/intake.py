@@ -121,9 +121,11 @@ class Intake:
         return self._source.numbers() if isinstance(self._source, Numbered) else NO_NUMBERS
 
     @property
-    def idle(self) -> bool:
-        """Nothing of this source is under way."""
-        return self.window.messages == 0
+    def drained(self) -> bool:
+        """It was stopped, takes nothing more - a batch may have come since - and nothing of it
+        is under way.
+        """
+        return self._task.done() and self.window.messages == 0
 
     async def close(self) -> None:
         """Let go of the source. What is left unsettled the broker sends again."""

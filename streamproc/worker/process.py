@@ -115,7 +115,7 @@ class Worker:
             self._clients.letters.end()
         for client in clients:
             client.stop_sources()
-        await until(lambda: all(client.sources_idle for client in clients), deadline)
+        await until(lambda: all(client.sources_drained for client in clients), deadline)
         await asyncio.gather(*(i.close() for client in clients for _, i in client.intakes))
         self._channel.drained(sum(client.unsettled for client in clients))
         if dispatcher is not None:

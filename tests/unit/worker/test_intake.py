@@ -199,11 +199,24 @@ async def test_stop_takes_no_more_and_settles_what_is_there(bench: Bench) -> Non
     await until(lambda: len(bench.entries) == 1)
     bench.intake.stop()
     await until(lambda: bench.source.stopped)
-    assert not bench.intake.idle
+    assert not bench.intake.drained
     bench.finish(1)
     await until(lambda: bool(bench.source.settled))
-    assert bench.intake.idle
+    await until(lambda: bench.intake.drained)
     assert bench.intake.link.report().state == "draining"
+
+
+async def test_what_is_read_while_it_stops_is_waited_for_too(bench: Bench) -> None:
+    await until(lambda: bench.source.reads == 1)
+    bench.put(1)
+    bench.intake.stop()
+    assert not bench.intake.drained  # though nothing is in the window yet
+    await until(lambda: len(bench.entries) == 1)
+    assert not bench.intake.drained
+    bench.finish(1)
+    await until(lambda: bench.intake.drained)
+    await bench.intake.close()
+    assert bench.books() == (1, 1, 0, 0)
 
 
 async def test_stop_ends_an_intake_whose_window_is_full(tmp_path: Path) -> None:
@@ -212,7 +225,7 @@ async def test_stop_ends_an_intake_whose_window_is_full(tmp_path: Path) -> None:
     await until(lambda: len(bench.entries) == 1)
     bench.intake.stop()
     bench.finish(1)
-    await until(lambda: bench.intake.idle)
+    await until(lambda: bench.intake.drained)
     await bench.intake.close()
     assert bench.source.settled == [("p", [1], Verdict.ACCEPT, {})]
 
