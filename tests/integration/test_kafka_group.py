@@ -174,6 +174,26 @@ async def test_the_new_group_protocol_hands_over_without_loss_or_doubles(wide):
     assert sum((await wide.committed()).values()) == 800
 
 
+async def test_a_partition_that_was_taken_away_while_paused_is_read_when_it_is_back(
+    wide, monkeypatch
+):
+    monkeypatch.setattr(intake, "PAUSE_AFTER_S", 0.0)
+    wanted = numbers(200)
+    await wide.publish(*wanted, key=None)
+    first = await wide.source(prefetch=10)
+    await until(lambda: len(first._intake._paused) == len(first._intake._partitions) > 0)
+    second = await wide.source(index=1, prefetch=10)
+    await assigned(second)
+    await second.close()
+    seen: set[bytes] = set()
+    async with asyncio.timeout(DEADLINE_S):
+        while len(seen) < len(wanted):
+            batch = await first.read()
+            seen.update(batch.payloads)
+            settle(first, [batch])
+    assert seen == set(wanted)
+
+
 async def test_what_a_source_says_of_itself(wide, monkeypatch):
     monkeypatch.setattr(behind, "EVERY_S", 0.0)
     await wide.publish(*numbers(300), key=b"one")  # all in one partition, or the mock's

@@ -318,6 +318,8 @@ class Intake(threading.Thread):
             partition.start = place.offset
             starts.append(TopicPartition(place.topic, place.partition, place.offset))
         consumer.incremental_assign(starts)
+        # The client library keeps a pause over a rebalance; ``_hold`` knows of none here.
+        consumer.resume(starts)
         if fresh:
             self._commits.send(consumer, fresh)
 

@@ -37,6 +37,9 @@ class Consumer:
     def incremental_assign(self, places):
         self._note("assign", places)
 
+    def resume(self, places):
+        self.resumed = [place.partition for place in places]
+
     def commit(self, *, offsets, asynchronous):
         assert asynchronous
         self._note("commit", offsets)
@@ -114,6 +117,13 @@ def test_one_without_a_commit_begins_at_the_end_and_says_so_where_that_is_wanted
         ("assign", [(0, 7), (1, 500), (9, -1001)]),
         ("commit", [(1, 500)]),
     ]
+
+
+def test_what_was_paused_when_it_was_taken_away_is_read_when_it_is_back(thread):
+    """librdkafka keeps the pause, and would never fetch it again."""
+    consumer = Consumer()
+    thread._on_assign(consumer, places(0, 2))
+    assert consumer.resumed == [0, 2]
 
 
 def test_no_place_is_guessed_where_the_commit_could_not_be_read(thread, monkeypatch):
